@@ -1,0 +1,79 @@
+"""lepton_nb: clusters, window analytics, distributed training and reports from a notebook.
+
+    import lepton_nb as lnb
+
+Every name below is loaded when it is first used, so that the import itself stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from lepton_nb._version import __version__
+
+if TYPE_CHECKING:
+    from lepton_nb import figures
+    from lepton_nb.cluster.session import Cluster
+    from lepton_nb.data import datasets
+    from lepton_nb.data.prepare import prepare
+    from lepton_nb.environment import mode
+    from lepton_nb.errors import ClusterError, DataError, LeptonError, ReportError, TrainingError, WindowError
+    from lepton_nb.reports.record import record
+    from lepton_nb.reports.run import report
+    from lepton_nb.training import models
+    from lepton_nb.training.run import train
+    from lepton_nb.windowing.aggregates import count, max, mean, min, quantile, sum  # noqa: A004
+    from lepton_nb.windowing.query import windows
+
+_SOURCES = {
+    "Cluster": "lepton_nb.cluster.session",
+    "ClusterError": "lepton_nb.errors",
+    "DataError": "lepton_nb.errors",
+    "LeptonError": "lepton_nb.errors",
+    "ReportError": "lepton_nb.errors",
+    "TrainingError": "lepton_nb.errors",
+    "WindowError": "lepton_nb.errors",
+    "count": "lepton_nb.windowing.aggregates",
+    "datasets": "lepton_nb.data",
+    "figures": "lepton_nb",
+    "max": "lepton_nb.windowing.aggregates",
+    "mean": "lepton_nb.windowing.aggregates",
+    "min": "lepton_nb.windowing.aggregates",
+    "mode": "lepton_nb.environment",
+    "models": "lepton_nb.training",
+    "prepare": "lepton_nb.data.prepare",
+    "quantile": "lepton_nb.windowing.aggregates",
+    "record": "lepton_nb.reports.record",
+    "report": "lepton_nb.reports.run",
+    "sum": "lepton_nb.windowing.aggregates",
+    "train": "lepton_nb.training.run",
+    "windows": "lepton_nb.windowing.query",
+}
+
+__all__ = [  # noqa: RUF022
+    "Cluster", "datasets", "windows", "count", "sum", "mean", "min", "max", "quantile",
+    "prepare", "train", "models", "figures", "report", "record", "mode",
+    "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError",
+    "__version__",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    source = _SOURCES.get(name)
+    if source is None:
+        from lepton_nb.errors import hint
+
+        raise AttributeError(f"module 'lepton_nb' has no attribute {name!r}{hint(name, _SOURCES)}")
+    try:
+        value = import_module(f"{source}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{source}.{name}":
+            raise
+        value = getattr(import_module(source), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,69 @@
+"""Errors of lepton_nb: each message says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Self
+
+
+class LeptonError(Exception):
+    """Base of every error that lepton_nb raises on purpose.
+
+    `message` names the fault and the fix. Keyword facts become `facts` and attributes, so that a caller
+    can act on them without parsing text, and they survive pickling (an error may cross processes).
+    """
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        facts = self.__dict__.get("facts", {})
+        if name in facts:
+            return facts[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.facts)
+
+    @classmethod
+    def unknown(cls, what: str, name: str, choices: Iterable[str]) -> Self:
+        """The error for a name that is none of `choices`, with the closest one as a hint."""
+        known = sorted(choices)
+        return cls(
+            f"unknown {what} {name!r}{hint(name, known)}; known: {', '.join(known) or 'none'}",
+            name=name,
+            known=tuple(known),
+        )
+
+
+def _rebuild(kind: type[LeptonError], message: str, facts: dict[str, Any]) -> LeptonError:
+    return kind(message, **facts)
+
+
+def hint(name: str, choices: Iterable[str]) -> str:
+    """Text such as "; did you mean 'epochs'?", or "" when nothing is close to `name`."""
+    close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class ClusterError(LeptonError):
+    """A cluster cannot be started, reached or changed as asked."""
+
+
+class DataError(LeptonError):
+    """Data is missing, malformed, or not of the kind that was promised."""
+
+
+class TrainingError(LeptonError):
+    """A training run cannot start, or failed."""
+
+
+class WindowError(LeptonError):
+    """A window query is not valid, or does not fit its data."""
+
+
+class ReportError(LeptonError):
+    """A report cannot be made, or its notebook failed."""
