@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from lepton_nb.windowing.aggregates import count, max, mean, min, quantile, sum  # noqa: A004
     from lepton_nb.windowing.query import windows
 
-_SOURCES = {
+_MODULES = {
+    "datasets": "lepton_nb.data.datasets",
+    "figures": "lepton_nb.figures",
+    "models": "lepton_nb.training.models",
+}
+_NAMES = {
     "Cluster": "lepton_nb.cluster.session",
     "ClusterError": "lepton_nb.errors",
     "DataError": "lepton_nb.errors",
@@ -35,13 +40,10 @@ _SOURCES = {
     "TrainingError": "lepton_nb.errors",
     "WindowError": "lepton_nb.errors",
     "count": "lepton_nb.windowing.aggregates",
-    "datasets": "lepton_nb.data",
-    "figures": "lepton_nb",
     "max": "lepton_nb.windowing.aggregates",
     "mean": "lepton_nb.windowing.aggregates",
     "min": "lepton_nb.windowing.aggregates",
     "mode": "lepton_nb.environment",
-    "models": "lepton_nb.training",
     "prepare": "lepton_nb.data.prepare",
     "quantile": "lepton_nb.windowing.aggregates",
     "record": "lepton_nb.reports.record",
@@ -60,17 +62,14 @@ __all__ = [  # noqa: RUF022
 
 
 def __getattr__(name: str) -> Any:
-    source = _SOURCES.get(name)
-    if source is None:
+    if name in _MODULES:
+        value = import_module(_MODULES[name])
+    elif name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    else:
         from lepton_nb.errors import hint
 
-        raise AttributeError(f"module 'lepton_nb' has no attribute {name!r}{hint(name, _SOURCES)}")
-    try:
-        value = import_module(f"{source}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{source}.{name}":
-            raise
-        value = getattr(import_module(source), name)
+        raise AttributeError(f"module 'lepton_nb' has no attribute {name!r}{hint(name, __all__)}")
     globals()[name] = value
     return value
 
