@@ -1,0 +1,214 @@
+"""Any frame, in Polars form: the one place that knows which kinds of frame lepton_nb accepts.
+
+Accepted: Polars (eager, lazy), pandas, pyarrow Table, Dask DataFrame, and a path, glob, folder or URL (or a
+list of them) to Parquet, CSV or JSON lines. Files are told apart by their ending; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import polars as pl
+
+from lepton_nb.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+    from dask.dataframe import DataFrame as DaskFrame
+
+Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pandas.DataFrame | pyarrow.Table | DaskFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"  # noqa: E501
+
+PARQUET = (".parquet", ".pq")
+CSV = (".csv", ".csv.gz", ".csv.zst")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+KINDS = "a Polars, pandas or Dask DataFrame, a pyarrow Table, or a path to Parquet, CSV or JSON lines"
+
+
+def lazy(frame: Frame) -> pl.LazyFrame:
+    """`frame` as a Polars LazyFrame; files are scanned, not read.
+
+    Raises DataError for a kind that is not accepted, a missing file, or an unknown file ending.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        return frame
+    if isinstance(frame, pl.DataFrame):
+        return frame.lazy()
+    if isinstance(frame, str | os.PathLike):
+        return _scan(_files([frame]))
+    if isinstance(frame, Sequence) and not isinstance(frame, bytes | bytearray) and frame:
+        if all(isinstance(item, str | os.PathLike) for item in frame):
+            return _scan(_files(frame))
+    elif _is_a(frame, "pyarrow", "Table"):
+        return _from_arrow(frame).lazy()
+    elif _is_a(frame, "pandas", "DataFrame"):
+        return _from_pandas(frame).lazy()
+    elif _is_dask(frame):
+        return _from_pandas(frame.compute()).lazy()  # type: ignore[union-attr]
+    raise DataError(f"cannot read a {type(frame).__name__} as a table; give {KINDS}")
+
+
+def eager(frame: Frame, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """`frame` as a Polars DataFrame in memory, with only `columns` if given (read from files selectively).
+
+    Raises DataError for what `lazy` refuses, for a column that is not there (with the closest name), and
+    for a file that cannot be read.
+    """
+    if isinstance(frame, pl.DataFrame):
+        return frame if columns is None else frame.select(present(frame.columns, columns))
+    scanned = lazy(frame)
+    if columns is not None:
+        scanned = scanned.select(present(column_names(scanned), columns))
+    return _reading(scanned.collect)
+
+
+def schema(frame: pl.DataFrame | pl.LazyFrame) -> pl.Schema:
+    """Names and dtypes, without reading rows; DataError where a file cannot be read."""
+    return frame.schema if isinstance(frame, pl.DataFrame) else _reading(frame.collect_schema)
+
+
+def column_names(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
+    """The column names, without reading rows."""
+    return schema(frame).names()
+
+
+def present(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """`wanted` as a list, once each is known to be among `known`; DataError names the closest otherwise."""
+    names = list(known)
+    chosen = list(wanted)
+    for name in chosen:
+        if name not in names:
+            raise DataError.unknown("column", name, names)
+    return chosen
+
+
+def partitions(frame: Frame, count: int) -> list[Any]:
+    """`frame` in about `count` parts, each of which a worker can read by itself.
+
+    Files are split by file, or by rows where there are fewer files than `count`: such a part is a lazy scan of
+    a few hundred bytes, and only the worker reads rows (the path must mean the same there). A frame in memory
+    is sliced, and its rows travel. Parts are Polars LazyFrames; those of a Dask DataFrame are Dask `Delayed`
+    objects that yield LazyFrames on a worker (submit them with `client.compute`). Row order is kept.
+    """
+    if count < 1:
+        raise DataError(f"a frame cannot be split into {count} parts; give 1 or more")
+    if _is_dask(frame):
+        from dask.delayed import delayed
+
+        return [delayed(_part_from_pandas)(part) for part in frame.to_delayed()]  # type: ignore[union-attr]
+    paths = _paths_of(frame)
+    if paths is not None:
+        files = _files(paths)
+        if len(files) >= count:
+            bounds = _bounds(len(files), count)
+            return [_scan(files[start:stop]) for start, stop in bounds]
+        scan = _scan(files)
+        if files[0].lower().endswith(PARQUET):
+            rows = _reading(scan.select(pl.len()).collect).item()
+            return [scan.slice(start, stop - start) for start, stop in _bounds(rows, count)]
+        return [_scan([file]) for file in files]
+    table = eager(frame)
+    return [table.slice(start, stop - start).lazy() for start, stop in _bounds(table.height, count)]
+
+
+def _bounds(total: int, count: int) -> list[tuple[int, int]]:
+    count = max(1, min(count, total))
+    return [(total * i // count, total * (i + 1) // count) for i in range(count)]
+
+
+def _paths_of(frame: Any) -> list[str | os.PathLike[str]] | None:
+    if isinstance(frame, str | os.PathLike):
+        return [frame]
+    if isinstance(frame, list | tuple) and frame and all(isinstance(item, str | os.PathLike) for item in frame):
+        return list(frame)
+    return None
+
+
+def _files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+    """The files behind `paths`: URLs as they are, globs and folders expanded and sorted."""
+    found: list[str] = []
+    for item in paths:
+        path = os.fspath(item)
+        if "://" in path:
+            found.append(path)
+            continue
+        path = os.path.expanduser(path)
+        if os.path.isdir(path):
+            inside = sorted(str(p) for p in Path(path).rglob("*") if p.is_file() and _ending(p.name) is not None)
+            if not inside:
+                raise DataError(f"the folder {path} holds no Parquet, CSV or JSON-lines file", path=path)
+            found += inside
+        elif glob.has_magic(path) and not os.path.exists(path):
+            matched = sorted(glob.glob(path, recursive=True))
+            if not matched:
+                raise DataError(f"no file matches {path}; check the pattern and the current folder", path=path)
+            found += matched
+        elif os.path.exists(path):
+            found.append(path)
+        else:
+            raise DataError(f"there is no file {path}; check the name and the current folder", path=path)
+    kinds = {_ending(file) for file in found}
+    if None in kinds:
+        strange = next(file for file in found if _ending(file) is None)
+        raise DataError(
+            f"cannot tell what {strange} holds; the name should end in {', '.join(PARQUET + CSV + JSON_LINES)}",
+            path=strange,
+        )
+    if len(kinds) > 1:
+        raise DataError(f"one table cannot mix kinds of file ({', '.join(sorted(k for k in kinds if k))}); read them apart")
+    return found
+
+
+def _ending(name: str) -> str | None:
+    plain = name.split("?")[0].lower()
+    for kind, endings in (("Parquet", PARQUET), ("CSV", CSV), ("JSON lines", JSON_LINES)):
+        if plain.endswith(endings):
+            return kind
+    return None
+
+
+def _scan(files: list[str]) -> pl.LazyFrame:
+    kind = _ending(files[0])
+    if kind == "Parquet":
+        return pl.scan_parquet(files)
+    if kind == "CSV":
+        return pl.scan_csv(files, try_parse_dates=True)
+    return pl.scan_ndjson(files)
+
+
+def _reading(read: Any) -> Any:
+    try:
+        return read()
+    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
+        raise DataError(f"the table cannot be read: {error}") from error
+
+
+def _part_from_pandas(part: Any) -> pl.LazyFrame:
+    return _from_pandas(part).lazy()
+
+
+def _from_pandas(frame: Any) -> pl.DataFrame:
+    if frame.columns.has_duplicates:
+        raise DataError("the pandas DataFrame has two columns of the same name; rename one")
+    named_index = any(name is not None for name in frame.index.names)
+    return pl.from_pandas(frame, include_index=named_index)
+
+
+def _from_arrow(table: Any) -> pl.DataFrame:
+    converted = pl.from_arrow(table)
+    assert isinstance(converted, pl.DataFrame)
+    return converted
+
+
+def _is_a(value: object, module: str, name: str) -> bool:
+    """True if `value` is of class `name` from `module`, without importing that module."""
+    return any(c.__name__ == name and c.__module__.split(".")[0] == module for c in type(value).__mro__)
+
+
+def _is_dask(value: object) -> bool:
+    kind = type(value)
+    return kind.__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(value, "to_delayed")
