@@ -1,0 +1,215 @@
+"""`Cluster`: a Dask cluster on this machine that is encrypted, stays on loopback, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from lepton_nb.cluster import cpu, cuda
+from lepton_nb.cluster.choose import Backend, choose, cuda_missing
+from lepton_nb.cluster.probe import Hardware, gigabytes, hardware
+from lepton_nb.cluster.scratch import Scratch
+from lepton_nb.cluster.snapshot import ClusterSnapshot, workers_of
+from lepton_nb.cluster.spec import ClusterSpec
+from lepton_nb.errors import ClusterError
+
+if TYPE_CHECKING:
+    from distributed import Adaptive, Client
+
+_OPENERS = {"cpu": cpu.open_cluster, "cuda": cuda.open_cluster}
+
+
+class Cluster:
+    """Scheduler and workers on this machine, ready when the constructor returns. A context manager.
+
+    workers: number of worker processes; by default one a GPU, or 2 on the CPU.
+    threads: threads of each worker.
+    memory: limit of each worker, such as "2GB" or a number of bytes.
+    gpus: "auto" uses GPUs where there is one for each worker and the CPU otherwise (`reason` tells which and
+        why); 0 asks for the CPU; a number that is not there raises ClusterError.
+    secure: encrypt and authenticate all traffic between client, scheduler and workers with TLS and a
+        certificate made for this cluster alone.
+    host: the address that scheduler and workers listen on; loopback unless asked otherwise.
+    port, dashboard_port: of the scheduler and its dashboard; 0 takes any free one.
+
+    Raises ClusterError for a value that cannot be, for more memory than the machine has, for a port in use,
+    and when workers do not start.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        threads: int = 1,
+        memory: str | int = "2GB",
+        gpus: int | Literal["auto"] = "auto",
+        secure: bool = True,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        dashboard_port: int = 0,
+    ) -> None:
+        spec = ClusterSpec.parse(
+            workers=workers,
+            threads=threads,
+            memory=memory,
+            gpus=gpus,
+            secure=secure,
+            host=host,
+            port=port,
+            dashboard_port=dashboard_port,
+        )
+        self.hardware: Hardware = hardware()
+        needs_cuda = bool(self.hardware.gpus) and spec.gpus != 0
+        choice = choose(spec, self.hardware, cuda_missing() if needs_cuda else None)
+        spec.check_fits(choice.workers, self.hardware)
+        _check_free(spec.host, spec.port, "port")
+        _check_free("127.0.0.1", spec.dashboard_port, "dashboard_port")
+        self.backend: Backend = choice.backend
+        self.reason: str = choice.reason
+        self._spec = spec
+        self._choice = choice
+        self._adaptive: Adaptive | None = None
+        self._open()
+
+    def _open(self) -> None:
+        from distributed import Client, Security
+
+        security = Security.temporary() if self._spec.secure else None
+        with contextlib.ExitStack() as undo:
+            self._scratch = Scratch()
+            undo.callback(self._scratch.close)
+            try:
+                self._cluster = _OPENERS[self.backend](self._spec, self._choice, self._scratch.path, security)
+                undo.callback(self._cluster.close)
+                self._client = Client(self._cluster, security=security, set_as_default=False)
+            except Exception as error:
+                raise ClusterError(f"the cluster did not start: {error}") from error
+            undo.pop_all()
+
+    @property
+    def client(self) -> Client:
+        """The Dask client of this cluster. Raises ClusterError once the cluster is closed."""
+        self._require_open()
+        return self._client
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return bool(self._client.status == "closed")
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The addresses of the workers that are there now, in the order of their names."""
+        return tuple(worker.address for worker in workers_of(self.client.scheduler_info(n_workers=-1)))
+
+    @property
+    def dashboard(self) -> str:
+        """The address of Dask's own dashboard, on loopback."""
+        return str(self._cluster.dashboard_link)
+
+    @property
+    def secure(self) -> bool:
+        """True if the traffic is encrypted."""
+        return self._spec.secure
+
+    def scale(self, workers: int, timeout_s: float = 60.0) -> Self:
+        """Have `workers` workers, and return when there are just that many. Ends an adaptive scaling."""
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise ClusterError(f"cannot scale to {workers!r} workers; give a whole number of 1 or more")
+        if self.backend == "cuda" and workers > len(self._choice.gpus):
+            raise ClusterError(
+                f"cannot scale to {workers} workers: this cluster has {len(self._choice.gpus)} GPUs, one a worker",
+                found=len(self._choice.gpus),
+            )
+        self._require_open()
+        self._spec.check_fits(workers, self.hardware)
+        if self._adaptive is not None:
+            self._adaptive.stop()
+            self._adaptive = None
+        self._cluster.scale(workers)
+        # Not Client.wait_for_workers: it replaces the cluster's own list of workers, and the message that a
+        # worker has left, which comes after that, then breaks the cluster (distributed 2026.7.1).
+        deadline = time.monotonic() + timeout_s
+        while (got := len(self.workers)) != workers:
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"{got} workers are there after {timeout_s} s, not {workers}; the change may still come",
+                    got=got,
+                    want=workers,
+                    timeout_s=timeout_s,
+                )
+            time.sleep(0.02)
+        return self
+
+    def adapt(self, minimum: int, maximum: int) -> Self:
+        """Let the number of workers follow the load, between `minimum` and `maximum`, both included."""
+        if not 1 <= minimum <= maximum:
+            raise ClusterError(f"cannot adapt between {minimum} and {maximum} workers; give 1 <= minimum <= maximum")
+        self._require_open()
+        self._spec.check_fits(maximum, self.hardware)
+        self._adaptive = self._cluster.adapt(minimum=minimum, maximum=maximum)
+        return self
+
+    def snapshot(self) -> ClusterSnapshot:
+        """The cluster at this moment, as plain values."""
+        return ClusterSnapshot(
+            backend=self.backend,
+            reason=self.reason,
+            secure=self.secure,
+            dashboard=self.dashboard,
+            workers=workers_of(self.client.scheduler_info(n_workers=-1)),
+        )
+
+    def close(self) -> None:
+        """End client, workers and scheduler and remove their temporary folder. Safe to call twice."""
+        with contextlib.ExitStack() as steps:
+            steps.callback(self._scratch.close)
+            steps.callback(self._cluster.close)
+            steps.callback(self._client.close)
+
+    def _require_open(self) -> None:
+        if self.closed:
+            raise ClusterError("this cluster is closed; start a new one with lnb.Cluster(...)")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "Cluster (closed)"
+        workers = self.snapshot().workers
+        threads = sum(worker.threads for worker in workers)
+        memory = gigabytes(sum(worker.memory_limit_bytes for worker in workers))
+        return "\n".join(
+            [
+                f"Cluster of {len(workers)} workers, {threads} threads, {memory} of memory in all",
+                f"  {self.reason}",
+                f"  hardware: {'; '.join(self.hardware.describe())}",
+                f"  traffic: {'encrypted with TLS' if self.secure else 'not encrypted'}, on {self._spec.host}",
+                f"  dashboard: {self.dashboard}",
+            ]
+        )
+
+
+def _check_free(host: str, port: int, name: str) -> None:
+    """Raise ClusterError if something listens on `port` already (a fault is better told than worked around)."""
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ClusterError(
+                f"{name}={port} cannot be used on {host} ({error.strerror}); choose another, or 0 for any free one",
+                port=port,
+            ) from None
