@@ -1,0 +1,55 @@
+# Every target does its own set-up and can be the first thing that is run after a clone.
+# PYTHON=/path/to/python3.12 chooses the Python; it is found otherwise.
+
+BIN := .venv/bin
+SETUP := @sh scripts/setup.sh
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup browser demo test test-fast lab app lint bench lock generate clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## Make .venv with everything in it; the other targets do this by themselves
+	$(SETUP)
+
+browser: setup
+	@$(BIN)/python tests/ensure_browser.py
+
+demo: setup ## Run the quickstart notebook as a report and say where the report is
+	@$(BIN)/lepton-nb report run notebooks/01_quickstart.ipynb -o reports/out/quickstart
+	@echo "Open it in a browser: $(CURDIR)/reports/out/quickstart/report.html"
+
+test: setup browser ## Run all tests
+	@$(BIN)/python -m pytest
+
+test-fast: setup ## Run the tests that need no browser and are not slow
+	@$(BIN)/python -m pytest -m "not browser and not slow"
+
+lab: setup ## Open JupyterLab on the notebooks
+	@$(BIN)/jupyter lab notebooks
+
+app: setup ## Show the quickstart notebook as a Voilà app
+	@$(BIN)/voila notebooks/01_quickstart.ipynb
+
+lint: setup ## Check style, format, types, notebooks and generated files
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/python scripts/environments.py --check
+
+bench: setup ## Run all benchmarks and print one summary
+	@$(BIN)/python benchmarks/run_all.py
+
+lock: setup ## Write constraints.txt anew from the newest versions that go together
+	@$(BIN)/python scripts/lock.py
+	@$(BIN)/python scripts/environments.py
+
+generate: setup ## Write environment.yml and binder/ anew from pyproject.toml
+	@$(BIN)/python scripts/environments.py
+
+clean: ## Remove .venv and everything else that make, the tests and the tools wrote
+	@rm -rf .venv reports/out benchmarks/out tests/artifacts build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find lepton_nb tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
