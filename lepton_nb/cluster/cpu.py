@@ -26,6 +26,7 @@ def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security
         "dashboard_address": f"127.0.0.1:{spec.dashboard_port}",
         "local_directory": str(scratch),
         "env": environment(scratch),
+        "preload": ["lepton_nb.cluster.worker_start"],
         "security": security,
     }
 

@@ -1,8 +1,9 @@
 """Run as a program of its own: `janitor.py FOLDER VARIABLE`. See scratch.py.
 
 Waits for its standard input to end, or for its parent to be gone. If the folder still exists then, the owner
-was killed: processes whose environment says VARIABLE=FOLDER get GRACE_S to end by themselves, are killed after
-that, and the folder is removed. It uses the standard library alone and ignores the terminal's signals.
+was killed: the processes that belong to the folder get GRACE_S to end by themselves, are killed after that, and
+the folder is removed. Those are the workers, which signed in with `sign_in`, and whatever was started with
+VARIABLE=FOLDER in its environment. It uses the standard library alone and ignores the terminal's signals.
 """
 
 import os
@@ -14,6 +15,7 @@ import time
 
 GRACE_S = 3.0
 POLL_S = 0.5
+SIGNED_IN = ".member"
 
 
 def wait_for_owner(owner: int) -> None:
@@ -24,18 +26,51 @@ def wait_for_owner(owner: int) -> None:
             return
 
 
+def started_at(pid: int) -> str:
+    """When process `pid` began, in ticks since the machine's start: with the id it names one process for ever.
+
+    Raises OSError where there is no such process, or no /proc. Field 22 of /proc/PID/stat, see proc(5); the
+    second field is a name in parentheses that may hold anything.
+    """
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[19]
+
+
+def sign_in(folder: str) -> None:
+    """Leave this process's name in `folder`, for the janitor."""
+    if os.path.isdir("/proc/self"):
+        with open(os.path.join(folder, f"{os.getpid()}-{started_at(os.getpid())}{SIGNED_IN}"), "w"):
+            pass
+
+
 def members(folder: str, variable: str) -> list[int]:
-    """Ids of the processes of this user that carry VARIABLE=FOLDER in their environment (Linux; none elsewhere)."""
-    entry = f"{variable}={folder}".encode()
-    found = []
+    """Ids of the living processes that belong to `folder` (Linux; none elsewhere)."""
+    return sorted(_signed_in(folder) | _marked(f"{variable}={folder}".encode()))
+
+
+def _signed_in(folder: str) -> set[int]:
+    found = set()
+    for name in os.listdir(folder):
+        if name.endswith(SIGNED_IN):
+            pid, began = name.removesuffix(SIGNED_IN).split("-")
+            try:
+                if started_at(int(pid)) == began:
+                    found.add(int(pid))
+            except OSError:
+                continue  # it has ended
+    return found
+
+
+def _marked(entry: bytes) -> set[int]:
+    found = set()
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         if name.isdigit() and int(name) != os.getpid():
             try:
                 with open(f"/proc/{name}/environ", "rb") as file:
                     if entry in file.read().split(b"\0"):
-                        found.append(int(name))
+                        found.add(int(name))
             except OSError:
-                continue  # it ended meanwhile, or belongs to somebody else
+                continue  # it has ended, or belongs to somebody else
     return found
 
 
