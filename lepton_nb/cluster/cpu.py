@@ -11,7 +11,7 @@ from lepton_nb.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from distributed import Security
-    from distributed.deploy import SpecCluster
+    from distributed.deploy.spec import SpecCluster
 
 
 def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from lepton_nb.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
     from distributed import Security
-    from distributed.deploy import SpecCluster
+    from distributed.deploy.spec import SpecCluster
 
 
 def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Sec
 
     environment = cpu.environment(scratch)
 
-    class ScratchCUDACluster(LocalCUDACluster):
+    class ScratchCUDACluster(LocalCUDACluster):  # type: ignore[misc]
         def new_worker_spec(self) -> dict[Any, dict[str, Any]]:
             return add_environment(super().new_worker_spec(), environment)
 

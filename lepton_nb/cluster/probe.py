@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +86,22 @@ def visible_gpus(found: tuple[Gpu, ...], visible: str) -> tuple[Gpu, ...]:
     chosen: list[Gpu] = []
     for raw in visible.split(","):
         entry = raw.strip()
-        match = [g for g in found if (entry.isdigit() and g.index == int(entry)) or (entry and g.uuid.startswith(entry))]
+        match = [
+            g for g in found if (entry.isdigit() and g.index == int(entry)) or (entry and g.uuid.startswith(entry))
+        ]
         if len(match) != 1 or match[0] in chosen:
             break
         chosen += match
     return tuple(chosen)
 
 
-def _gpu(pynvml: object, index: int) -> Gpu:
-    nvml: object = pynvml
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
+def _gpu(nvml: Any, index: int) -> Gpu:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)
     return Gpu(
         index=index,
-        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),  # type: ignore[attr-defined]
-        name=_text(nvml.nvmlDeviceGetName(handle)),  # type: ignore[attr-defined]
-        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),  # type: ignore[attr-defined]
+        uuid=_text(nvml.nvmlDeviceGetUUID(handle)),
+        name=_text(nvml.nvmlDeviceGetName(handle)),
+        memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(handle).total),
     )
 
 

@@ -80,7 +80,7 @@ def airlines() -> pl.DataFrame:
 
 
 def describe(name: str) -> pl.DataFrame:
-    """One row for each column of the table `name`: column, dtype, unit, meaning. Raises DataError for an unknown name."""
+    """One row a column of the table `name`: column, dtype, unit, meaning. Raises DataError for an unknown name."""
     if name not in _TABLES:
         raise DataError.unknown("dataset", name, _TABLES)
     columns = list(_TABLES[name][1])

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import polars as pl
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dask.dataframe import DataFrame as DaskFrame
 
 Frame: TypeAlias = "pl.DataFrame | pl.LazyFrame | pandas.DataFrame | pyarrow.Table | DaskFrame | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"  # noqa: E501
+
+T = TypeVar("T")
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".csv.zst")
@@ -159,7 +161,9 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             path=strange,
         )
     if len(kinds) > 1:
-        raise DataError(f"one table cannot mix kinds of file ({', '.join(sorted(k for k in kinds if k))}); read them apart")
+        raise DataError(
+            f"one table cannot mix kinds of file ({', '.join(sorted(k for k in kinds if k))}); read them apart"
+        )
     return found
 
 
@@ -180,7 +184,7 @@ def _scan(files: list[str]) -> pl.LazyFrame:
     return pl.scan_ndjson(files)
 
 
-def _reading(read: Any) -> Any:
+def _reading(read: Callable[[], T]) -> T:
     try:
         return read()
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
