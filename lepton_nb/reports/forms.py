@@ -1,0 +1,247 @@
+"""Forms: the types that a notebook's parameter may have, built from its annotation without running it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lepton_nb.reports.values import plain
+
+SUPPORTED = "int, float, bool, str, Literal[...], list[...], dict[str, ...] and X | None"
+_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+class Form:
+    """A type of parameter. Both methods return the value to use, or raise ValueError with what is wanted."""
+
+    def check(self, value: Any) -> Any:
+        """Take a Python value; an int is welcome as a float, and nothing else is converted."""
+        raise NotImplementedError
+
+    def parse(self, text: str) -> Any:
+        """Take the text of a command line."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Plain(Form):
+    """One of int, float, bool, str and None."""
+
+    kind: type
+
+    def __str__(self) -> str:
+        return "None" if self.kind is type(None) else self.kind.__name__
+
+    def check(self, value: Any) -> Any:
+        if self.kind is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        if type(value) is not self.kind:
+            raise ValueError(f"must be {self}, not {describe(value)}")
+        return value
+
+    def parse(self, text: str) -> Any:
+        if self.kind is str:
+            return text
+        word = text.strip().lower()
+        if self.kind is type(None):
+            if word in ("null", "none"):
+                return None
+        elif self.kind is bool:
+            if word in _WORDS:
+                return _WORDS[word]
+            raise ValueError(f"must be true or false, not {text!r}")
+        else:
+            try:
+                return self.kind(word)
+            except ValueError:
+                pass
+        raise ValueError(f"must be {self}, not {text!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice(Form):
+    """One of given values: `Literal["adam", "sgd"]`."""
+
+    values: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(map(repr, self.values))}"
+
+    def check(self, value: Any) -> Any:
+        for choice in self.values:
+            if type(choice) is type(value) and choice == value:
+                return choice
+        raise ValueError(f"must be {self}, not {describe(value)}")
+
+    def parse(self, text: str) -> Any:
+        for choice in self.values:
+            if str(choice) == text or str(choice).lower() == text.lower() == "none":
+                return choice
+            if isinstance(choice, bool) and str(choice).lower() == text.lower():
+                return choice
+        raise ValueError(f"must be {self}, not {text!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence(Form):
+    """`list[item]`; JSON on the command line."""
+
+    item: Form
+
+    def __str__(self) -> str:
+        return f"list[{self.item}]"
+
+    def check(self, value: Any) -> Any:
+        if not isinstance(value, list):
+            raise ValueError(f"must be {self}, not {describe(value)}")
+        return [_inside(f"item {index}", self.item, item) for index, item in enumerate(value)]
+
+    def parse(self, text: str) -> Any:
+        return self.check(_json(self, text, '["a", "b"]'))
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Form):
+    """`dict[str, item]`; JSON on the command line."""
+
+    item: Form
+
+    def __str__(self) -> str:
+        return f"dict[str, {self.item}]"
+
+    def check(self, value: Any) -> Any:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise ValueError(f"must be {self}, not {describe(value)}")
+        return {key: _inside(f"value of {key!r}", self.item, item) for key, item in value.items()}
+
+    def parse(self, text: str) -> Any:
+        return self.check(_json(self, text, '{"a": 1}'))
+
+
+@dataclass(frozen=True, slots=True)
+class Either(Form):
+    """`X | Y`; the first that fits, and text is a str only when it is nothing else."""
+
+    forms: tuple[Form, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.forms))
+
+    def check(self, value: Any) -> Any:
+        # An int is kept as it is by `float | int`: forms of its very type come first.
+        exact = [form for form in self.forms if isinstance(form, Plain) and type(value) is form.kind]
+        return self._first([*exact, *self.forms], "check", value)
+
+    def parse(self, text: str) -> Any:
+        return self._first(sorted(self.forms, key=lambda form: form == Plain(str)), "parse", text)
+
+    def _first(self, forms: Iterable[Form], method: str, value: Any) -> Any:
+        for form in forms:
+            try:
+                return getattr(form, method)(value)
+            except ValueError:
+                continue
+        raise ValueError(f"must be {self}, not {describe(value)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Anything(Form):
+    """No type is known: any plain value; JSON on the command line, or else the text itself."""
+
+    def __str__(self) -> str:
+        return "any value"
+
+    def check(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, list):
+            return [_inside(f"item {index}", self, item) for index, item in enumerate(value)]
+        if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            return {key: _inside(f"value of {key!r}", self, item) for key, item in value.items()}
+        raise ValueError(f"must be made of bool, int, float, str, None, list and dict, not {describe(value)}")
+
+    def parse(self, text: str) -> Any:
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+
+def of_value(value: Any) -> Form:
+    """The form that a default value suggests: `epochs = 3` is an int, `names = []` a list of anything."""
+    if isinstance(value, (bool, int, float, str)):
+        return Plain(type(value))
+    if isinstance(value, list):
+        return Sequence(Anything())
+    if isinstance(value, dict):
+        return Table(Anything())
+    return Anything()
+
+
+def of_annotation(node: ast.expr) -> Form:
+    """The form of an annotation; raises ValueError for one that is not in the closed table."""
+    match node:
+        case ast.Constant(value=None):
+            return Plain(type(None))
+        case ast.Constant(value=str(text)):
+            return of_annotation(ast.parse(text, mode="eval").body)
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return Either((of_annotation(left), of_annotation(right)))
+        case ast.Name() | ast.Attribute():
+            return _of_name(_name(node))
+        case ast.Subscript(value=base, slice=inner):
+            return _of_subscript(_name(base), inner.elts if isinstance(inner, ast.Tuple) else [inner])
+    raise ValueError(f"annotation {ast.unparse(node)} is none of {SUPPORTED}")
+
+
+def _of_name(name: str) -> Form:
+    kinds: dict[str, Form] = {kind.__name__: Plain(kind) for kind in (int, float, bool, str)}
+    kinds |= {"list": Sequence(Anything()), "List": Sequence(Anything()), "Any": Anything()}
+    kinds |= {"dict": Table(Anything()), "Dict": Table(Anything())}
+    if name not in kinds:
+        raise ValueError(f"annotation {name} is none of {SUPPORTED}")
+    return kinds[name]
+
+
+def _of_subscript(name: str, inner: list[ast.expr]) -> Form:
+    if name == "Literal":
+        return Choice(tuple(ast.literal_eval(item) for item in inner))
+    if name in ("list", "List") and len(inner) == 1:
+        return Sequence(of_annotation(inner[0]))
+    if name in ("dict", "Dict") and len(inner) == 2 and of_annotation(inner[0]) == Plain(str):
+        return Table(of_annotation(inner[1]))
+    if name == "Optional" and len(inner) == 1:
+        return Either((of_annotation(inner[0]), Plain(type(None))))
+    if name == "Union":
+        return Either(tuple(of_annotation(item) for item in inner))
+    raise ValueError(f"annotation {name}[...] is none of {SUPPORTED}")
+
+
+def _name(node: ast.expr) -> str:
+    # typing.Literal and t.Literal are Literal: only the last part tells.
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
+
+
+def _inside(where: str, form: Form, value: Any) -> Any:
+    try:
+        return form.check(value)
+    except ValueError as error:
+        raise ValueError(f"{where} {error}") from None
+
+
+def _json(form: Form, text: str, example: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ValueError(f"must be {form}, written as JSON such as '{example}', not {text!r}") from None
+
+
+def describe(value: Any) -> str:
+    """The value and its type, as an error message says it."""
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(plain(value)).__name__})"

@@ -1,0 +1,80 @@
+"""The kernel of a report: this very Python, its own session, and nothing of it left behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+
+from lepton_nb.environment import MODE_VARIABLE
+from lepton_nb.reports.record import RECORD_VARIABLE
+
+# Half of it passes before SIGTERM, the rest before SIGKILL: time for a cluster to close in between.
+SHUTDOWN_S = 12.0
+STRAGGLERS_S = 2.0
+
+
+class ReportKernel(AsyncKernelManager):  # type: ignore[misc]
+    """A kernel manager that knows no kernel but the one of the Python that runs it.
+
+    A kernel specification named "python3" that a user has elsewhere (in the home folder, say) does not count.
+    What the kernel's processes print past Jupyter's own channels goes to the file `log`.
+    """
+
+    def __init__(self, folder: Path, log: Path, records: Path) -> None:
+        super().__init__(
+            kernel_name="python3",
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            transport_encryption="auto",
+        )
+        self.shutdown_wait_time = SHUTDOWN_S
+        self._folder, self._log, self._records = folder, log, records
+        self._clients: list[Any] = []
+
+    def start(self) -> None:
+        """Start the process; its working folder is the notebook's own, as in JupyterLab."""
+        environment = {key: value for key, value in os.environ.items() if key not in ("JPY_SESSION_NAME",)}
+        environment |= {MODE_VARIABLE: "report", RECORD_VARIABLE: str(self._records)}
+        with open(self._log, "ab") as log:
+            run_sync(self.start_kernel)(
+                env=environment,
+                cwd=str(self._folder),
+                stdout=log,
+                stderr=log,
+                extra_arguments=["--HistoryManager.hist_file=:memory:"],
+            )
+
+    def client(self, **options: Any) -> Any:
+        """As the base class, and remembered, so that `end` can close it."""
+        client = super().client(**options)
+        self._clients.append(client)
+        return client
+
+    def end(self) -> None:
+        """End the kernel, first politely, and then every process that came from it and is still there."""
+        import psutil
+
+        family: list[psutil.Process] = []
+        try:
+            if self.has_kernel and self.provisioner is not None:
+                family = psutil.Process(self.provisioner.pid).children(recursive=True)
+        except psutil.Error:
+            pass
+        try:
+            if self.has_kernel:
+                run_sync(self.shutdown_kernel)()
+        finally:
+            run_sync(self.cleanup_resources)()
+            for client in self._clients:
+                client.stop_channels()
+            _, alive = psutil.wait_procs(family, timeout=STRAGGLERS_S)
+            for process in alive:
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+            psutil.wait_procs(alive, timeout=STRAGGLERS_S)

@@ -1,0 +1,81 @@
+"""HTML that asks nobody: images are embedded, and what would be fetched from elsewhere becomes a link."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+_LOADS = re.compile(
+    r"(?i)<(?:script|link|img|iframe|embed|object|video|audio|source|input|base|meta)\b|@import|url\(|import\s*[\"'(]"
+)
+_REMOTE_IMPORT = re.compile(r"""(?s)\A\s*import\s*\(?\s*["'](?:https?:)?//[^"']*["']\s*\)?\s*;?\s*\Z""")
+_REMOTE_STYLE = re.compile(r"""(?i)@import[^;]*;|url\(\s*["']?(?!data:|#)[^)]*\)""")
+
+
+def offline(html: str, folder: Path) -> str:
+    """`html` without anything that a browser would fetch; relative images are read from `folder`.
+
+    Scripts and style sheets from elsewhere go (the page brings its own plotly.js), images from elsewhere and
+    frames become links, and a missing image becomes its description.
+    """
+    if not _LOADS.search(html):
+        return html
+    from bs4 import BeautifulSoup
+
+    soup = BeautifulSoup(html, "html.parser")
+    for tag in soup.find_all(["script", "link", "base", "meta"]):
+        source = tag.get("src") or tag.get("href")
+        if tag.name != "script" or (source and not source.startswith("data:")) or _REMOTE_IMPORT.match(tag.text):
+            tag.decompose()
+    for tag in soup.find_all("style"):
+        tag.string = _REMOTE_STYLE.sub("none", tag.text)
+    for tag in soup.find_all(style=True):
+        tag["style"] = _REMOTE_STYLE.sub("none", tag["style"])
+    for tag in soup.find_all(["img", "input"]):
+        if tag.name == "img" or tag.get("src"):
+            _image(soup, tag, folder)
+    for tag in soup.find_all(["iframe", "embed", "object", "video", "audio", "source"]):
+        if not tag.decomposed and not str(tag.get("src", "")).startswith("data:"):
+            _link(soup, tag, str(tag.get("src") or tag.get("data") or ""))
+    return str(soup)
+
+
+def embedded(source: str, folder: Path) -> str | None:
+    """A `data:` address for an image, None when it is remote or not there."""
+    parts = urlsplit(source)
+    if parts.scheme == "data":
+        return source
+    if parts.scheme or parts.netloc:
+        return None
+    path = folder / unquote(parts.path)
+    kind = mimetypes.guess_type(path.name)[0] or ""
+    if not kind.startswith("image/") or not path.is_file():
+        return None
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _image(soup: Any, tag: Any, folder: Path) -> None:
+    source = str(tag.get("src", ""))
+    del tag["srcset"]
+    inside = embedded(source, folder)
+    if inside is not None:
+        tag["src"] = inside
+        if tag.name == "img" and not tag.has_attr("alt"):
+            tag["alt"] = ""
+    else:
+        _link(soup, tag, source)
+
+
+def _link(soup: Any, tag: Any, source: str) -> None:
+    text = tag.get("alt") or tag.get("title") or source or tag.name
+    if urlsplit(source).scheme in ("http", "https") or source.startswith("//"):
+        link = soup.new_tag("a", href=source)
+        link.string = text
+    else:
+        link = soup.new_tag("span")
+        link.string = f"[{text}]"
+    tag.replace_with(link)

@@ -1,0 +1,89 @@
+"""The page: an executed notebook as one HTML file that opens without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lepton_nb.reports.outputs import Block, blocks
+
+FAILED_ANCHOR = "failed-cell"
+
+
+def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_code: bool = False) -> str:
+    """The HTML of an executed notebook (nbformat 4 node); relative images are read from `folder`.
+
+    The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`.
+    """
+    import jinja2
+
+    from lepton_nb.reports.markdown import Markdown
+
+    markdown = Markdown(folder)
+    content: list[Block] = []
+    for cell in notebook.cells:
+        content.extend(_cell(cell, markdown, show_code=show_code))
+    content = _anchored(content)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lepton_nb.reports", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2").render(
+        title=markdown.title or Path(manifest["notebook"]["path"]).stem,
+        headings=[heading for heading in markdown.headings if heading.level <= 3],
+        blocks=content,
+        manifest=manifest,
+        failed_anchor=FAILED_ANCHOR if any(block.anchor == FAILED_ANCHOR for block in content) else "",
+        plotly_js=_plotly_js() if any(block.needs_plotly for block in content) else "",
+        code_css=_code_css(),
+    )
+
+
+def _cell(cell: Any, markdown: Any, *, show_code: bool) -> list[Block]:
+    if cell.cell_type == "markdown":
+        return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
+    if cell.cell_type != "code":
+        return []
+    code = [Block(kind="code", html=_highlighted(cell.source))] if show_code and cell.source.strip() else []
+    return [*code, *blocks(cell.get("outputs", []), markdown.folder)]
+
+
+def _anchored(content: list[Block]) -> list[Block]:
+    """The last error is where the notebook stopped; figures get the names that their data goes by."""
+    errors = [index for index, block in enumerate(content) if block.kind == "error"]
+    named = []
+    for index, block in enumerate(content):
+        if errors and index == errors[-1]:
+            block = replace(block, anchor=FAILED_ANCHOR)
+        elif block.kind == "figure":
+            block = replace(block, anchor=f"figure-{index + 1}")
+        named.append(block)
+    return named
+
+
+def _plotly_js() -> str:
+    from plotly.offline import get_plotlyjs
+
+    # An end tag inside the library's strings would end the script element.
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
+
+
+def _highlighted(source: str) -> str:
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import get_lexer_by_name
+
+    return str(highlight(source, get_lexer_by_name("ipython3"), HtmlFormatter()))
+
+
+def _code_css() -> str:
+    from pygments.formatters import HtmlFormatter
+
+    light = HtmlFormatter(style="default").get_style_defs(".highlight")
+    dark = HtmlFormatter(style="monokai").get_style_defs(".highlight")
+    return f"{light}\n@media screen and (prefers-color-scheme: dark) {{\n{dark}\n}}"

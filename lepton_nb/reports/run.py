@@ -1,0 +1,280 @@
+"""`lnb.report`: run a notebook with parameters, and leave a folder with a page, the notebook and a manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.errors import ReportError
+from lepton_nb.reports.parameters import Parameter, check, read
+from lepton_nb.reports.values import Scalar
+
+if TYPE_CHECKING:
+    from lepton_nb.reports.execute import Outcome, ReportStatus
+
+DEFAULT_FOLDER = Path("reports") / "out"
+HTML_NAME, MANIFEST_NAME, LOG_NAME = "report.html", "manifest.json", "kernel.log"
+STOP_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report on disk. `metrics` are the values that cells gave to `lnb.record`."""
+
+    folder: Path
+    html: Path
+    notebook: Path
+    manifest: Path
+    status: ReportStatus
+    metrics: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+def report(
+    notebook: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    timeout_s: float | None = None,
+    show_code: bool = False,
+    **parameters: Any,
+) -> Report:
+    """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
+
+    `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
+    `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
+    earlier report, which is replaced. It appears whole, when the run has ended, also when a cell failed.
+
+    Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
+    missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
+    the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
+    the partial report. Ctrl-C keeps the partial report, marked cancelled, and raises KeyboardInterrupt.
+    """
+    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A report about to be made: everything is checked, and nothing has run."""
+
+    source: Path
+    notebook: Any
+    declared: tuple[Parameter, ...]
+    values: Mapping[str, Any]
+    output: Path
+    timeout_s: float | None
+    show_code: bool
+
+    def run(self) -> BackgroundRun[Report]:
+        """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
+        return BackgroundRun(self._make, name=self.source.stem)
+
+    def _make(self, control: Control) -> Report:
+        work = _work_folder(self.output)
+        try:
+            made = self._fill(work, control)
+            folder = _publish(work, self.output)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return _finish(made, folder, self.source, self.timeout_s)
+
+    def _fill(self, work: Path, control: Control) -> tuple[Outcome, Mapping[str, Scalar]]:
+        import nbformat
+
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports import page
+        from lepton_nb.reports.execute import execute
+        from lepton_nb.reports.record import read_records
+
+        records, log = work / ".records", work / LOG_NAME
+        started = datetime.now(UTC)
+        outcome = execute(
+            self.notebook,
+            self.values,
+            source=self.source,
+            log=log,
+            records=records,
+            timeout_s=self.timeout_s,
+            control=control,
+        )
+        metrics = read_records(records)
+        records.unlink(missing_ok=True)
+        if log.exists() and not log.stat().st_size:
+            log.unlink()
+        executed, html = work / self.source.name, work / HTML_NAME
+        nbformat.write(outcome.notebook, executed)
+        facts = {
+            "source": self.source,
+            "declared": self.declared,
+            "values": self.values,
+            "outcome": outcome,
+            "started": started,
+            "ended": datetime.now(UTC),
+            "metrics": metrics,
+        }
+        drawn = page.render(
+            outcome.notebook,
+            manifests.build(**facts, files=[]),
+            folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        html.write_text(drawn, encoding="utf-8")
+        files = [file for file in (html, executed, log) if file.exists()]
+        manifests.write(manifests.build(**facts, files=files), work / MANIFEST_NAME)
+        return outcome, metrics
+
+
+def plan(
+    notebook: str | os.PathLike[str],
+    parameters: Mapping[str, Any],
+    *,
+    text: bool = False,
+    output: str | os.PathLike[str] | None = None,
+    timeout_s: float | None = None,
+    show_code: bool = False,
+) -> Plan:
+    """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
+    source = Path(notebook).expanduser().absolute()
+    node = load(source)
+    if timeout_s is not None and not timeout_s > 0:
+        raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    declared = read(node)
+    values = check(declared, parameters, text=text)
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    folder = Path(output).expanduser() if output is not None else _free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
+    _check_output(folder.absolute())
+    return Plan(
+        source=source,
+        notebook=node,
+        declared=declared or (),
+        values=values,
+        output=folder.absolute(),
+        timeout_s=timeout_s,
+        show_code=show_code,
+    )
+
+
+def show(planned: Plan) -> Report:
+    """Make the planned report with progress on stderr, and wait for it."""
+    from lepton_nb.reports.progress import shown
+
+    run = planned.run()
+    with shown(planned.source.stem, sys.stderr) as watcher:
+        run.watch(watcher)
+        run.start()
+        try:
+            return run.wait()
+        except KeyboardInterrupt:
+            run.stop(STOP_TIMEOUT_S)
+            raise
+
+
+def load(source: Path) -> Any:
+    """The notebook at `source` as an nbformat 4 node; raises ReportError when there is none, or not in Python."""
+    try:
+        import nbformat
+        import papermill  # noqa: F401
+    except ImportError as error:
+        raise ReportError(
+            f'reports need {error.name}; install it with: pip install "lepton-nb[reports]"', package=error.name
+        ) from None
+    try:
+        node = nbformat.read(source, as_version=4)
+    except FileNotFoundError:
+        raise ReportError(f"there is no notebook {source}; check the path", path=str(source)) from None
+    except OSError as error:
+        raise ReportError(f"cannot read {source}: {error.strerror}", path=str(source)) from None
+    except Exception as error:  # nbformat raises errors of many libraries for a file that is no notebook
+        raise ReportError(
+            f"{source} is not a Jupyter notebook ({type(error).__name__}); give a file that JupyterLab can open",
+            path=str(source),
+        ) from error
+    metadata = node.metadata
+    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
+    if (language or "python").lower() != "python":
+        raise ReportError(f"{source.name} is written in {language}; reports run Python notebooks", language=language)
+    return node
+
+
+def _check_output(folder: Path) -> None:
+    """Raise ReportError unless a report can be put at `folder`."""
+    if folder.exists() and not folder.is_dir():
+        raise ReportError(f"{folder} is a file; choose another output folder", output=str(folder))
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists():
+        raise ReportError(
+            f"{folder} holds other files and no report; choose an empty or a new output folder", output=str(folder)
+        )
+    _work_folder(folder).rmdir()
+
+
+def _work_folder(folder: Path) -> Path:
+    """A new hidden folder beside `folder`, on the same file system: a rename moves it into place at once."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise ReportError(
+            f"cannot write the report to {folder}: {error.strerror}; choose an output folder that you may write",
+            output=str(folder),
+        ) from None
+
+
+def _publish(work: Path, folder: Path) -> Path:
+    """Move `work` to `folder`; an earlier report there is replaced."""
+    mask = os.umask(0)
+    os.umask(mask)
+    work.chmod(0o777 & ~mask)
+    if (folder / MANIFEST_NAME).exists():
+        old = _work_folder(folder)
+        os.rename(folder, old)
+        os.rename(work, folder)
+        shutil.rmtree(old, ignore_errors=True)
+        return folder
+    try:
+        os.rename(work, folder)
+    except OSError:
+        # Something else came there during the run: the report is worth more than its name.
+        folder = _free(folder)
+        os.rename(work, folder)
+    return folder
+
+
+def _free(folder: Path) -> Path:
+    """`folder`, or the first of folder-2, folder-3 and so on that does not exist."""
+    name, number = folder, 1
+    while name.exists():
+        number += 1
+        name = folder.with_name(f"{folder.name}-{number}")
+    return name
+
+
+def _finish(made: tuple[Outcome, Mapping[str, Scalar]], folder: Path, source: Path, timeout_s: float | None) -> Report:
+    outcome, metrics = made
+    result = Report(
+        folder=folder,
+        html=folder / HTML_NAME,
+        notebook=folder / source.name,
+        manifest=folder / MANIFEST_NAME,
+        status=outcome.status,
+        metrics=metrics,
+    )
+    failure = outcome.failure
+    if outcome.status != "failed" or failure is None:
+        return result
+    where = source.name if failure.cell is None else f"cell {failure.cell + 1} of {source.name}"
+    section = f" ({failure.heading})" if failure.heading else ""
+    fix = "; raise timeout_s" if failure.ename == "TimeoutError" and timeout_s is not None else ""
+    raise ReportError(
+        f"{where}{section} failed: {failure.ename}: {failure.evalue}{fix}\nwhat ran until then: {result.html}",
+        cell=failure.cell,
+        ename=failure.ename,
+        evalue=failure.evalue,
+        report=result,
+    )

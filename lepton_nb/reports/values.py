@@ -1,0 +1,39 @@
+"""Plain values: what a parameter or a metric may be, and how it is written as strict JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Scalar: TypeAlias = bool | int | float | str
+
+
+def plain(value: Any) -> Any:
+    """`value` with NumPy and Torch scalars as Python's own, tuples as lists, and exact built-in types.
+
+    Values of other kinds are returned as they are; the caller decides whether they are welcome.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return plain(value.item())
+    return value
+
+
+def jsonable(value: Any) -> Any:
+    """`value` for strict JSON: NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, list):
+        return [jsonable(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    return value
