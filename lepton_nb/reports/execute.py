@@ -210,5 +210,3 @@ def _quiet(*names: str) -> None:
         logger = logging.getLogger(name)
         if not logger.handlers:
             logger.addHandler(logging.NullHandler())
-
-

@@ -8,6 +8,7 @@ from typing import Any
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 
 from lepton_nb.environment import MODE_VARIABLE
@@ -18,7 +19,7 @@ SHUTDOWN_S = 12.0
 STRAGGLERS_S = 2.0
 
 
-class ReportKernel(AsyncKernelManager):  # type: ignore[misc]
+class ReportKernel(AsyncKernelManager):
     """A kernel manager that knows no kernel but the one of the Python that runs it.
 
     A kernel specification named "python3" that a user has elsewhere (in the home folder, say) does not count.
@@ -60,7 +61,7 @@ class ReportKernel(AsyncKernelManager):  # type: ignore[misc]
 
         family: list[psutil.Process] = []
         try:
-            if self.has_kernel and self.provisioner is not None:
+            if isinstance(self.provisioner, LocalProvisioner) and self.has_kernel:
                 family = psutil.Process(self.provisioner.pid).children(recursive=True)
         except psutil.Error:
             pass

@@ -35,9 +35,8 @@ def build(
     started: datetime,
     ended: datetime,
     metrics: Mapping[str, Scalar],
-    files: Sequence[Path],
 ) -> dict[str, Any]:
-    """The manifest as plain JSON values. Times are UTC, ISO 8601; floats that are not finite are strings."""
+    """The manifest as plain JSON values, without its `files`. Times are UTC, ISO 8601; floats that are not finite are strings."""
     failure = outcome.failure
     return {
         "schema_version": SCHEMA_VERSION,
@@ -54,8 +53,12 @@ def build(
         "cells": cells(outcome.notebook),
         "versions": versions(),
         "git": git(source.parent),
-        "files": {file.name: {"sha256": sha256(file), "bytes": file.stat().st_size} for file in files},
     }
+
+
+def files(*paths: Path) -> dict[str, Any]:
+    """The size and hash of each file that exists, by its name."""
+    return {path.name: {"sha256": sha256(path), "bytes": path.stat().st_size} for path in paths if path.exists()}
 
 
 def cells(notebook: Any) -> list[dict[str, Any]]:

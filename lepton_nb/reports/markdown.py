@@ -50,7 +50,7 @@ class Markdown:
         return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
 
 
-class _Renderer(IPythonRenderer):  # type: ignore[misc]
+class _Renderer(IPythonRenderer):
     def __init__(self, page: Markdown, attachments: dict[str, Any]) -> None:
         super().__init__(escape=False, attachments=attachments)
         self._page = page

@@ -28,13 +28,13 @@ def offline(html: str, folder: Path) -> str:
 
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup.find_all(["script", "link", "base", "meta"]):
-        source = tag.get("src") or tag.get("href")
-        if tag.name != "script" or (source and not source.startswith("data:")) or _REMOTE_IMPORT.match(tag.text):
+        source = str(tag.get("src") or tag.get("href") or "data:")
+        if tag.name != "script" or not source.startswith("data:") or _REMOTE_IMPORT.match(tag.text):
             tag.decompose()
     for tag in soup.find_all("style"):
         tag.string = _REMOTE_STYLE.sub("none", tag.text)
     for tag in soup.find_all(style=True):
-        tag["style"] = _REMOTE_STYLE.sub("none", tag["style"])
+        tag["style"] = _REMOTE_STYLE.sub("none", str(tag["style"]))
     for tag in soup.find_all(["img", "input"]):
         if tag.name == "img" or tag.get("src"):
             _image(soup, tag, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import io
 import re
 import tokenize
@@ -67,16 +68,17 @@ def read_source(source: str, index: int = 0) -> tuple[Parameter, ...]:
         ) from None
     comments = _comments(source)
     found: dict[str, Parameter] = {}
+    declared: tuple[ast.expr | None, ast.expr | None]
     for statement in statements:
         match statement:
             case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=value):
-                pass
+                declared = (annotation, value)
             case ast.Assign(targets=[ast.Name(id=name)], value=value):
-                annotation = None
+                declared = (None, value)
             case _:
                 continue
         comment = comments.get(statement.end_lineno or 0, "") or comments.get(statement.lineno, "")
-        found[name] = _parameter(name, annotation, value, comment)
+        found[name] = _parameter(name, declared[0], declared[1], comment)
     return tuple(found.values())
 
 
@@ -125,10 +127,8 @@ def check(declared: tuple[Parameter, ...] | None, given: Mapping[str, Any], *, t
 def _parameter(name: str, annotation: ast.expr | None, value: ast.expr | None, comment: str) -> Parameter:
     default, literal = None, False
     if value is not None:
-        try:
+        with contextlib.suppress(ValueError, TypeError):
             default, literal = plain(ast.literal_eval(value)), True
-        except (ValueError, TypeError):
-            pass
     form: Form | None = of_value(default if literal else None)
     fault = ""
     if annotation is not None:

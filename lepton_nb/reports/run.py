@@ -110,24 +110,19 @@ class Plan:
             log.unlink()
         executed, html = work / self.source.name, work / HTML_NAME
         nbformat.write(outcome.notebook, executed)
-        facts = {
-            "source": self.source,
-            "declared": self.declared,
-            "values": self.values,
-            "outcome": outcome,
-            "started": started,
-            "ended": datetime.now(UTC),
-            "metrics": metrics,
-        }
-        drawn = page.render(
-            outcome.notebook,
-            manifests.build(**facts, files=[]),
-            folder=self.source.parent,
-            show_code=self.show_code,
+        manifest = manifests.build(
+            source=self.source,
+            declared=self.declared,
+            values=self.values,
+            outcome=outcome,
+            started=started,
+            ended=datetime.now(UTC),
+            metrics=metrics,
         )
+        drawn = page.render(outcome.notebook, manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = [file for file in (html, executed, log) if file.exists()]
-        manifests.write(manifests.build(**facts, files=files), work / MANIFEST_NAME)
+        manifest["files"] = manifests.files(html, executed, log)
+        manifests.write(manifest, work / MANIFEST_NAME)
         return outcome, metrics
 
 
