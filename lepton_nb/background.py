@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import collections
+import contextlib
 import itertools
 import threading
 import time
@@ -48,7 +49,10 @@ class Control:
         self._emit(Progress(run=self.name, done=done, total=total, values=values))
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call `callback` once, in the thread that asks for the stop; at once if that has happened."""
+        """Call `callback` once, in the thread that asks for the stop; at once if that has happened.
+
+        All callbacks are called even if one raises; the first error then comes out of `stop`.
+        """
         with self._lock:
             if not self._stop.is_set():
                 self._on_stop.append(callback)
@@ -61,8 +65,14 @@ class Control:
                 return
             self._stop.set()
             callbacks, self._on_stop = self._on_stop, []
+        errors = []
         for callback in callbacks:
-            callback()
+            try:
+                callback()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
 
 class BackgroundRun(Generic[T]):
@@ -81,6 +91,8 @@ class BackgroundRun(Generic[T]):
         self._result: T | None = None
         self._error: BaseException | None = None
         self._lock = threading.Lock()
+        # Held while events are handed out, so that every watcher sees each event once and in order.
+        self._delivery = threading.RLock()
         self._events: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
         self._watchers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
@@ -102,15 +114,17 @@ class BackgroundRun(Generic[T]):
             return tuple(self._events)
 
     def watch(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call `callback` with each event so far and to come, in the run's thread; returns what ends that.
+        """Call `callback` with each event so far and to come, once and in order; returns what ends that.
 
-        A callback that raises is dropped with a warning: a broken view does not stop the work.
+        Past events come in this thread, before `watch` returns, later ones in the run's. A callback that
+        raises is dropped with a warning: a broken view does not stop the work. It may call `stop`.
         """
-        with self._lock:
-            past = tuple(self._events)
-            self._watchers.append(callback)
-        for event in past:
-            self._deliver(callback, event)
+        with self._delivery:
+            with self._lock:
+                past = tuple(self._events)
+                self._watchers.append(callback)
+            for event in past:
+                self._deliver(callback, event)
 
         def unwatch() -> None:
             with self._lock:
@@ -133,11 +147,14 @@ class BackgroundRun(Generic[T]):
     def stop(self, timeout_s: float | None = 30.0) -> Self:
         """Ask the work to end and wait for it; raises if it has not ended within `timeout_s`.
 
-        Safe to call twice, and from any thread but the run's own. `None` waits for ever.
+        Safe to call twice and from any thread; called in the run's own, it asks and does not wait. `None` waits
+        for ever.
         """
         if self._thread is None:
             raise LeptonError(f"{self.name} was never started; call start() first")
         self._control._request_stop()
+        if threading.current_thread() is self._thread:
+            return self
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             raise LeptonError(
@@ -154,6 +171,8 @@ class BackgroundRun(Generic[T]):
         """
         if self._thread is None:
             raise LeptonError(f"{self.name} was never started; call start() first")
+        if threading.current_thread() is self._thread:
+            raise LeptonError(f"{self.name} cannot wait for itself; call wait() outside of its work and its watchers")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             # A join without a limit cannot be interrupted on every platform; short ones can.
@@ -170,8 +189,8 @@ class BackgroundRun(Generic[T]):
         return self._result  # type: ignore[return-value]
 
     def _main(self) -> None:
-        self._emit(Started(run=self.name))
         try:
+            self._emit(Started(run=self.name))
             self._result = self._work(self._control)
         except BaseException as error:  # kept whole: wait() raises it in the caller's thread
             self._error = error
@@ -185,13 +204,17 @@ class BackgroundRun(Generic[T]):
             _live.discard(self)
 
     def _emit(self, event: Event) -> None:
-        with self._lock:
-            self._events.append(event)
-            watchers = tuple(self._watchers)
-        for callback in watchers:
-            self._deliver(callback, event)
+        with self._delivery:
+            with self._lock:
+                self._events.append(event)
+                watchers = tuple(self._watchers)
+            for callback in watchers:
+                self._deliver(callback, event)
 
     def _deliver(self, callback: Callable[[Event], None], event: Event) -> None:
+        with self._lock:
+            if callback not in self._watchers:
+                return
         try:
             callback(event)
         except Exception as error:
@@ -204,7 +227,8 @@ class BackgroundRun(Generic[T]):
 def _stop_all() -> None:
     runs = list(_live)
     for run in runs:
-        run._control._request_stop()
+        with contextlib.suppress(Exception):  # the others must be asked too, and nobody is left to tell
+            run._control._request_stop()
     deadline = time.monotonic() + EXIT_TIMEOUT_S
     for run in runs:
         if run._thread is not None:
