@@ -1,0 +1,204 @@
+"""From a table's columns to the numbers that a model takes: fitted on one part, applied to any."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from lepton_nb.data.frames import eager, present, schema
+from lepton_nb.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from lepton_nb.data.frames import Frame
+
+    FloatArray: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+
+Precision = Literal["float32", "float64"]
+
+OTHER = "other"
+NUMERIC = "numbers, booleans or text"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberColumn:
+    """x → (x - mean) / std, limited to ±clip_sigmas; a missing value (null, NaN, infinite) becomes the median first.
+
+    mean, std (population form, 1 where it is 0) and median are of the training part's values that are there.
+    `flag_missing` adds a second output that is 1 where the value was missing.
+    """
+
+    name: str
+    median: float
+    mean: float
+    std: float
+    clip_sigmas: float | None
+    flag_missing: bool
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return [self.name, f"{self.name} missing"] if self.flag_missing else [self.name]
+
+    def expressions(self) -> list[pl.Expr]:
+        """One expression an output."""
+        value = finite(self.name)
+        scaled = (value.fill_null(self.median) - self.mean) / self.std
+        if self.clip_sigmas is not None:
+            scaled = scaled.clip(-self.clip_sigmas, self.clip_sigmas)
+        return [scaled, value.is_null()] if self.flag_missing else [scaled]
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """One output a category of the training part, 1 where the row is of it; the rest, null included, is "other"."""
+
+    name: str
+    categories: tuple[str, ...]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the outputs, in order."""
+        return [f"{self.name} = {category}" for category in (*self.categories, OTHER)]
+
+    def expressions(self) -> list[pl.Expr]:
+        """One expression an output."""
+        value = pl.col(self.name).cast(pl.String)
+        known = value.is_in(list(self.categories)).fill_null(False)
+        return [*(value.eq_missing(pl.lit(category)) for category in self.categories), ~known]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Rows ready for a model.
+
+    features: (rows, columns), C order, float32 unless asked otherwise; target_values: (rows,) of the same type, or
+    None when the frame had no target; rows: the source rows, in the same order; left_out: how many rows of the
+    source are not here because they have no target.
+    """
+
+    features: FloatArray
+    target_values: FloatArray | None
+    target: str
+    rows: pl.DataFrame
+    transform: Transform
+    left_out: int = 0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """What each column of `features` is."""
+        return self.transform.feature_names
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __repr__(self) -> str:
+        return f"Prepared({len(self):,} rows, {self.features.shape[1]} features, target {self.target!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """What `prepare` learned from the training part. Call it with any frame that has the same source columns."""
+
+    target: str
+    columns: tuple[NumberColumn | TextColumn, ...]
+    precision: Precision
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The outputs of all columns, in order."""
+        return tuple(output for column in self.columns for output in column.outputs)
+
+    def __call__(self, frame: Frame) -> Prepared:
+        """`frame` as numbers. Rows without a target are left out; where there is no target column, all are kept.
+
+        Raises DataError when a source column is missing or of another kind than it was in training.
+        """
+        table = eager(frame)
+        present(table.columns, [column.name for column in self.columns])
+        for column in self.columns:
+            is_number = _is_number(table.schema[column.name])
+            if is_number != isinstance(column, NumberColumn):
+                was = "numbers" if isinstance(column, NumberColumn) else "text"
+                raise DataError(
+                    f"column {column.name!r} held {was} in training and is {table.schema[column.name]} now; "
+                    "cast it to what it was",
+                    column=column.name,
+                )
+        height = table.height
+        target: FloatArray | None = None
+        if self.target in table.columns:
+            table = table.filter(finite(self.target).is_not_null())
+            target = table[self.target].cast(pl.Float64).to_numpy().astype(self.precision)
+        dtype = pl.Float32 if self.precision == "float32" else pl.Float64
+        outputs = [e.cast(dtype) for column in self.columns for e in column.expressions()]
+        named = [e.alias(name) for e, name in zip(outputs, self.feature_names, strict=True)]
+        features = table.select(named).to_numpy(order="c")
+        return Prepared(
+            features=np.ascontiguousarray(features, dtype=self.precision),
+            target_values=target,
+            target=self.target,
+            rows=table,
+            transform=self,
+            left_out=height - table.height,
+        )
+
+
+def fit(
+    train: pl.DataFrame,
+    *,
+    target: str,
+    features: Sequence[str],
+    min_rows: int,
+    clip_sigmas: float | None,
+    precision: Precision,
+) -> Transform:
+    """Learn a Transform from the rows of `train` alone.
+
+    Raises DataError for a column of a kind that cannot be a feature, or without any value in `train`.
+    """
+    columns: list[NumberColumn | TextColumn] = []
+    for name in features:
+        dtype = schema(train)[name]
+        if train[name].null_count() == train.height:
+            raise DataError(f"column {name!r} has no value in the training part; leave it out", column=name)
+        if _is_number(dtype):
+            columns.append(_fit_number(train, name, clip_sigmas))
+        elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+            counts = train[name].cast(pl.String).drop_nulls().value_counts(name="rows")
+            kept = counts.filter(pl.col("rows") >= min_rows)[name].sort()
+            columns.append(TextColumn(name, tuple(kept)))
+        else:
+            raise DataError(
+                f"column {name!r} is {dtype} and cannot be a feature; give {NUMERIC}, for example the hour of a time",
+                column=name,
+            )
+    return Transform(target=target, columns=tuple(columns), precision=precision)
+
+
+def finite(name: str) -> pl.Expr:
+    """The column as Float64, with NaN and infinities as null."""
+    value = pl.col(name).cast(pl.Float64)
+    return pl.when(value.is_finite()).then(value)
+
+
+def _fit_number(train: pl.DataFrame, name: str, clip_sigmas: float | None) -> NumberColumn:
+    value = finite(name)
+    median, mean, std, missing = train.select(
+        value.median().alias("median"),
+        value.mean().alias("mean"),
+        value.std(ddof=0).alias("std"),
+        value.is_null().any().alias("missing"),
+    ).row(0)
+    if median is None:
+        raise DataError(f"column {name!r} has no finite value in the training part; leave it out", column=name)
+    return NumberColumn(name, median, mean, std or 1.0, clip_sigmas, missing)
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    return dtype.is_numeric() or dtype == pl.Boolean
