@@ -1,0 +1,64 @@
+"""How a rank talks with its supervisor: JSON lines, commands on stdin, messages on the first stdout.
+
+The end of stdin means that the supervisor is gone: the rank ends at once, whatever it is doing. So a killed
+worker, a killed kernel or a closed cluster leaves no rank behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+from typing import Any, TextIO
+
+ORPHANED = 3
+
+
+class Channel:
+    """The rank's end. Make one before any heavy import; it owns one daemon thread, for as long as the process."""
+
+    def __init__(self, commands: TextIO, messages: TextIO) -> None:
+        self._commands = commands
+        self._messages = messages
+        self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        self._early: dict[str, dict[str, Any]] = {}
+        self._stop = threading.Event()
+        threading.Thread(target=self._listen, name="lepton-nb-commands", daemon=True).start()
+
+    @classmethod
+    def open(cls) -> Channel:
+        """The channel of this process; what the model prints goes to stderr from now on."""
+        # Ctrl-C in a terminal reaches every process of it; the notebook decides what becomes of a rank.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        return cls(sys.stdin, messages)
+
+    @property
+    def stopping(self) -> bool:
+        """True once the supervisor said "stop"."""
+        return self._stop.is_set()
+
+    def send(self, kind: str, **facts: Any) -> None:
+        """Tell the supervisor."""
+        self._messages.write(json.dumps({"kind": kind, **facts}) + "\n")
+        self._messages.flush()
+
+    def receive(self, kind: str) -> dict[str, Any]:
+        """Wait for the command `kind`; others that come before it are kept for their turn."""
+        while kind not in self._early:
+            command = self._waiting.get()
+            self._early[command["kind"]] = command
+        return self._early.pop(kind)
+
+    def _listen(self) -> None:
+        for line in self._commands:
+            command = json.loads(line)
+            if command["kind"] == "stop":
+                self._stop.set()
+            else:
+                self._waiting.put(command)
+        os._exit(ORPHANED)

@@ -1,0 +1,159 @@
+"""The ranks of one run as the client sees them: what came in, and what each is due to hear. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training.placement import Seat
+from lepton_nb.training.supervisor import RankResult
+
+GRACE_S = 3.0
+GIVE_UP_S = 20.0
+# Which rank's error is the cause and which are consequences: a wrong input first, a lost peer last.
+CAUSES = ("data", "lost", "crash", "late", "peer")
+
+Command = tuple[int, dict[str, Any]]
+
+
+class Gang:
+    """State of the ranks on `seats`. Times are monotonic seconds and come from outside.
+
+    Ranks start, get the rows of their host, meet at the address that rank 0 announces, and report ready. Once
+    one fails, the others have GRACE_S to end or to say why, and are then aborted.
+    """
+
+    def __init__(self, seats: Sequence[Seat], deadline_s: float) -> None:
+        self.seats = tuple(seats)
+        self.results: dict[int, RankResult] = {}
+        self.folders: dict[int, str] = {}
+        self.rows_written = False
+        self.stopping = False
+        self._deadline_s = deadline_s
+        self._meeting: dict[str, Any] | None = None
+        self._ready: set[int] = set()
+        self._failing_since_s: float | None = None
+        self._told: set[tuple[int, str]] = set()
+
+    @property
+    def wants_rows(self) -> bool:
+        """True when every rank has a folder and the rows are not written yet."""
+        return not self.rows_written and len(self.folders) == len(self.seats) and not self.stopping
+
+    @property
+    def ready(self) -> bool:
+        """True once every rank trains."""
+        return len(self._ready) == len(self.seats)
+
+    @property
+    def over(self) -> bool:
+        """True once every rank has ended."""
+        return len(self.results) == len(self.seats)
+
+    def take_message(self, message: Mapping[str, Any], now_s: float) -> None:
+        """Note what a rank said."""
+        rank = message["rank"]
+        if message["kind"] == "started":
+            self.folders[rank] = message["folder"]
+        elif message["kind"] == "listening":
+            self._meeting = {"kind": "join", "host": message["host"], "port": message["port"]}
+        elif message["kind"] == "ready":
+            self._ready.add(rank)
+        elif message["kind"] == "failed":
+            self._fail(now_s)
+
+    def take_result(self, result: RankResult, now_s: float) -> None:
+        """Note how a rank ended; the first result counts."""
+        self.results.setdefault(result.rank, result)
+        if result.error is not None:
+            self._fail(now_s)
+
+    def take_workers(self, addresses: Sequence[str], now_s: float) -> None:
+        """Note which workers are there: a rank whose worker is gone is lost."""
+        for seat in self.seats:
+            if seat.address not in addresses and seat.rank not in self.results:
+                error = {"kind_of": "lost", "message": "was lost with its worker", "traceback": ""}
+                self.take_result(RankResult(seat.rank, None, error=error), now_s)
+
+    def take_time(self, now_s: float) -> None:
+        """Give up on ranks that are late: to be ready, or to end after another has failed."""
+        if not self.ready and now_s > self._deadline_s:
+            for seat in self.seats:
+                if seat.rank not in self._ready:
+                    self._late(seat.rank, now_s)
+        if self._failing_since_s is not None and now_s > self._failing_since_s + GIVE_UP_S:
+            for seat in self.seats:
+                self.results.setdefault(seat.rank, RankResult(seat.rank, None))
+
+    def due(self, now_s: float) -> list[Command]:
+        """What ranks are to be told now, each thing once."""
+        aborting = (self.stopping and not self.ready) or (
+            self._failing_since_s is not None and now_s > self._failing_since_s + GRACE_S
+        )
+        commands: list[Command] = []
+        for rank in self.folders:
+            if rank in self.results:
+                continue
+            if aborting:
+                self._say(commands, rank, {"kind": "abort"})
+                continue
+            if self._meeting is not None and rank != 0:
+                self._say(commands, rank, self._meeting)
+            if self.rows_written:
+                self._say(commands, rank, {"kind": "rows", "folder": self.folders[self.leader_of(rank).rank]})
+            if self.stopping:
+                self._say(commands, rank, {"kind": "stop"})
+        return commands
+
+    def leader_of(self, rank: int) -> Seat:
+        """The seat into whose folder the rows for `rank` are written: the first on its host."""
+        host = self.seats[rank].host
+        return next(seat for seat in self.seats if seat.host == host)
+
+    def failure(self) -> TrainingError | None:
+        """The error of the rank that failed first of all, not of those that it took along; None if none failed."""
+        if self.stopping and not self.ready:
+            return None
+        failed = [result for result in self.results.values() if result.error is not None and not self._aborted(result)]
+        if not failed:
+            return None
+        cause = min(failed, key=lambda result: (CAUSES.index(_error(result)["kind_of"]), result.rank))
+        error = _error(cause)
+        seat = self.seats[cause.rank]
+        facts = {"rank": cause.rank, "worker": seat.address, "exit_code": cause.exit_code, **error.get("facts", {})}
+        if error["kind_of"] == "data":
+            return TrainingError(error["message"], **facts)
+        parts = [f"rank {cause.rank} of {len(self.seats)} on {seat.address} {error['message']}", error["traceback"]]
+        output = cause.output
+        if output:
+            parts.append(f"its last lines of output:\n{output}")
+        text = "\n\n".join(part.rstrip() for part in parts if part)
+        return TrainingError(text, traceback=error["traceback"], output=output, **facts)
+
+    def _aborted(self, result: RankResult) -> bool:
+        return (result.rank, "abort") in self._told and _error(result)["kind_of"] == "crash"
+
+    def _late(self, rank: int, now_s: float) -> None:
+        if rank not in self.folders:
+            what = "has not started: its worker is busy with other tasks, wait for them or use another cluster"
+        elif self._meeting is None and rank == 0:
+            what = "has started, but not loaded PyTorch; the machine may be overloaded, or raise start_timeout_s"
+        else:
+            what = "has started, but not met the other ranks; raise start_timeout_s if the machine is slow"
+        error = {"kind_of": "late", "message": what, "traceback": ""}
+        self.take_result(RankResult(rank, None, error=error), now_s)
+
+    def _fail(self, now_s: float) -> None:
+        if self._failing_since_s is None:
+            self._failing_since_s = now_s
+
+    def _say(self, commands: list[Command], rank: int, command: dict[str, Any]) -> None:
+        if (rank, command["kind"]) not in self._told:
+            self._told.add((rank, command["kind"]))
+            commands.append((rank, command))
+
+
+def _error(result: RankResult) -> dict[str, Any]:
+    assert result.error is not None
+    return result.error

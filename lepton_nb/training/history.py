@@ -1,0 +1,53 @@
+"""What a run has learnt so far, step by step and epoch by epoch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import polars as pl
+
+EPOCH_SCHEMA = {
+    "epoch": pl.Int64,
+    "step": pl.Int64,
+    "loss": pl.Float64,
+    "validation_loss": pl.Float64,
+    "validation_accuracy": pl.Float64,
+    "validation_mae": pl.Float64,
+    "rows_per_s": pl.Float64,
+    "elapsed_s": pl.Float64,
+}
+STEP_SCHEMA = {"step": pl.Int64, "epoch": pl.Int64, "loss": pl.Float64, "elapsed_s": pl.Float64}
+
+
+class History:
+    """Grows while a run goes on; safe to read from any thread. A row that arrives twice is kept once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._epochs: dict[int, Mapping[str, Any]] = {}
+        self._steps: dict[int, Mapping[str, Any]] = {}
+
+    def add_epoch(self, row: Mapping[str, Any]) -> None:
+        """Keep one row of EPOCH_SCHEMA; names that it lacks are null."""
+        with self._lock:
+            self._epochs[row["epoch"]] = row
+
+    def add_steps(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Keep rows of STEP_SCHEMA."""
+        with self._lock:
+            for row in rows:
+                self._steps[row["step"]] = row
+
+    def epochs(self) -> pl.DataFrame:
+        """One row for each finished epoch, counted from 1, in order."""
+        with self._lock:
+            rows = [self._epochs[key] for key in sorted(self._epochs)]
+        return pl.DataFrame([{name: row.get(name) for name in EPOCH_SCHEMA} for row in rows], schema=EPOCH_SCHEMA)
+
+    def steps(self) -> pl.DataFrame:
+        """One row for every few steps: the mean loss since the row before, in order."""
+        with self._lock:
+            rows = [dict(self._steps[key]) for key in sorted(self._steps)]
+        return pl.DataFrame(rows, schema=STEP_SCHEMA)

@@ -1,0 +1,124 @@
+"""How good predictions are: exact figures from all rows, in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training.spec import Task
+
+Array = npt.NDArray[Any]
+
+
+class Roc(NamedTuple):
+    """A ROC curve from (0, 0) to (1, 1), one point after each distinct score, highest first."""
+
+    false_positive_rate: npt.NDArray[np.float64]
+    true_positive_rate: npt.NDArray[np.float64]
+
+
+class Calibration(NamedTuple):
+    """Per bin that holds rows: mean predicted probability, share of ones, rows."""
+
+    predicted: npt.NDArray[np.float64]
+    observed: npt.NDArray[np.float64]
+    rows: npt.NDArray[np.int64]
+
+
+def roc_curve(target: Array, scores: Array) -> Roc:
+    """The ROC curve of `scores` (rows,), higher meaning 1, for a `target` (rows,) of 0 and 1; ties are one point.
+
+    Raises TrainingError unless both classes occur.
+    """
+    truth, values = _binary(target, scores)
+    order = np.argsort(-values, kind="stable")
+    ranked = values[order]
+    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)
+    true = np.cumsum(truth[order])[last_of_tie]
+    false = last_of_tie + 1 - true
+    return Roc(np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1]))
+
+
+def auc(target: Array, scores: Array) -> float:
+    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting one half."""
+    curve = roc_curve(target, scores)
+    return float(np.trapezoid(curve.true_positive_rate, curve.false_positive_rate))
+
+
+def calibration_bins(target: Array, scores: Array, bins: int = 10) -> Calibration:
+    """Predicted against observed share of ones in `bins` bins of equal width over [0, 1], the last one closed.
+
+    Raises TrainingError for scores outside [0, 1] or fewer than one bin.
+    """
+    truth, values = _binary(target, scores, both=False)
+    if bins < 1:
+        raise TrainingError(f"bins is {bins}; give 1 or more", bins=bins)
+    if values.size == 0 or values.min() < 0 or values.max() > 1:
+        raise TrainingError("calibration needs probabilities from 0 to 1; give what run.predict returns")
+    position = np.minimum((values * bins).astype(np.int64), bins - 1)
+    rows = np.bincount(position, minlength=bins)
+    filled = rows > 0
+    predicted = np.bincount(position, weights=values, minlength=bins)[filled] / rows[filled]
+    observed = np.bincount(position, weights=truth, minlength=bins)[filled] / rows[filled]
+    return Calibration(predicted, observed, rows[filled])
+
+
+def predictions(task: Task, outputs: Array) -> npt.NDArray[np.float64]:
+    """What raw model `outputs` (rows,) or (rows, classes) predict.
+
+    binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: the outputs.
+    """
+    raw = np.asarray(outputs, dtype=np.float64)
+    if task == "binary":
+        return np.exp(-np.logaddexp(0.0, -raw))
+    if task == "multiclass":
+        return np.exp(raw - np.logaddexp.reduce(raw, axis=1, keepdims=True))
+    return raw
+
+
+def evaluate(task: Task, target: Array, outputs: Array) -> dict[str, float]:
+    """Figures for raw model `outputs`, (rows,) or (rows, classes), against `target` (rows,).
+
+    binary: rows, loss (binary cross-entropy), accuracy (threshold 0.5), auc (left out where one class is absent).
+    multiclass: rows, loss (cross-entropy), accuracy. regression: rows, loss (mean squared error), mae, r2 (left
+    out for a constant target).
+    """
+    truth = np.asarray(target, dtype=np.float64)
+    raw = np.asarray(outputs, dtype=np.float64)
+    found: dict[str, float] = {"rows": truth.size}
+    if task == "regression":
+        error = raw - truth
+        found |= {"loss": float(np.mean(error**2)), "mae": float(np.mean(np.abs(error)))}
+        spread = float(np.mean((truth - truth.mean()) ** 2))
+        return found | ({"r2": 1 - found["loss"] / spread} if spread > 0 else {})
+    if task == "multiclass":
+        chosen = raw[np.arange(truth.size), truth.astype(np.int64)]
+        found["loss"] = float(np.mean(np.logaddexp.reduce(raw, axis=1) - chosen))
+        found["accuracy"] = float(np.mean(raw.argmax(axis=1) == truth))
+        return found
+    # From the logits, as a probability rounded to 0 or 1 would make the loss infinite.
+    found["loss"] = float(np.mean(np.logaddexp(0.0, raw) - truth * raw))
+    found["accuracy"] = float(np.mean((raw > 0) == truth))
+    if 0 < truth.sum() < truth.size:
+        found["auc"] = auc(truth, raw)
+    return found
+
+
+def _binary(target: Array, scores: Array, *, both: bool = True) -> tuple[npt.NDArray[np.int64], Array]:
+    truth = np.asarray(target)
+    values = np.asarray(scores, dtype=np.float64)
+    if truth.shape != values.shape or truth.ndim != 1:
+        raise TrainingError(
+            f"the target has the shape {truth.shape}, the scores {values.shape}; give one score for each row"
+        )
+    if not np.isfinite(values).all():
+        raise TrainingError("the scores hold NaN or infinite values; drop those rows")
+    if not np.isin(truth, (0, 1)).all():
+        raise TrainingError("the target must hold 0 and 1 only")
+    ones = int(truth.sum())
+    if both and not 0 < ones < truth.size:
+        raise TrainingError(f"the target holds {ones} ones in {truth.size} rows; a ROC curve needs both classes")
+    return truth.astype(np.int64), values

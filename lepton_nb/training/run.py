@@ -1,0 +1,250 @@
+"""`train` and the run that it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import cloudpickle
+import numpy as np
+import numpy.typing as npt
+
+from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import metrics, models
+from lepton_nb.training.conductor import Plan, conduct
+from lepton_nb.training.history import History
+from lepton_nb.training.placement import place
+from lepton_nb.training.rows import Reader, Rows, training_rows
+from lepton_nb.training.sharding import steps_per_epoch
+from lepton_nb.training.spec import Task, TrainingSpec
+
+if TYPE_CHECKING:
+    import polars as pl
+    import torch
+
+    from lepton_nb.cluster.session import Cluster
+    from lepton_nb.data.frames import Frame
+    from lepton_nb.data.transform import Prepared
+
+PREDICTION_BATCH = 16_384
+
+_numbers = itertools.count(1)
+
+
+def train(
+    model: models.Model,
+    data: Prepared | Frame,
+    *,
+    target: str | None = None,
+    workers: int = 2,
+    epochs: int = 10,
+    batch_size: int = 256,
+    cluster: Cluster | None = None,
+    **options: Any,
+) -> TrainingRun:
+    """Start to train `model` on `workers` workers, and return at once.
+
+    model: a torch.nn.Module (a copy is trained), a function that builds one (called with the number of features
+        if it takes an argument), or a description such as `lnb.models.mlp()`. The model gives logits for classes,
+        (rows,), (rows, 1) or (rows, classes), without sigmoid or softmax.
+    data: what `lnb.prepare` returned, or any frame with numeric columns, of which `target` is learnt.
+    batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
+        but for random noise inside the model (dropout).
+    cluster: where to train; by default a cluster is started for this run and closed at its end.
+    options: see TrainingSpec, such as learning_rate=1e-3, optimizer="adam", loss="auto", validation=rows, seed=0.
+
+    Raises TrainingError for options, data or a cluster that do not fit; what goes wrong later is raised by `wait`.
+    """
+    spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
+    models.check(model)
+    rows, reader = training_rows(data, spec.target, spec.precision)
+    validation = None
+    if spec.validation is not None:
+        validation = reader.read(spec.validation, need_target=True, what="the validation data")
+    if cluster is not None:
+        place(cluster.workers, spec.workers)
+    return TrainingRun(model, spec, rows, validation, reader, cluster).start()
+
+
+class TrainingRun(BackgroundRun["TrainingRun"]):
+    """A training run in the background; `wait()` returns the run itself, or raises what went wrong.
+
+    Its `Progress` events count optimizer steps, with `phase` ("starting" or "training"), `epoch` and `loss`.
+    """
+
+    def __init__(
+        self,
+        model: models.Model,
+        spec: TrainingSpec,
+        rows: Rows,
+        validation: Rows | None,
+        reader: Reader,
+        cluster: Cluster | None,
+    ) -> None:
+        super().__init__(self._conduct, name=f"training-{next(_numbers)}")
+        self.spec = spec.without_data()
+        self._described = model
+        self._reader = reader
+        self._cluster = cluster
+        self._history = History()
+        self._total_steps = spec.epochs * steps_per_epoch(len(rows), spec.batch_size)
+        # Given up when the ranks have them, so that a finished run does not hold on to the data.
+        self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
+        self._task: Task | None = None
+        self._weights: bytes | None = None
+        self._model: torch.nn.Module | None = None
+        self._steps_done = 0
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """One row for each finished epoch (from 1), growing while the run goes on.
+
+        loss is the mean over the epoch's rows, each measured before the step it was part of; validation_loss and
+        validation_accuracy (classes) or validation_mae (regression) are measured after the epoch, null without
+        validation rows; rows_per_s counts all workers, without validation; elapsed_s counts from the first step.
+        """
+        return self._history.epochs()
+
+    @property
+    def steps(self) -> pl.DataFrame:
+        """One row for every `log_every_steps` steps: the mean loss since the row before."""
+        return self._history.steps()
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that are known to be done."""
+        return self._steps_done
+
+    @property
+    def task(self) -> Task | None:
+        """ "binary", "multiclass" or "regression"; None until the model has met the data."""
+        return self._task
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The trained module, on the CPU, ready to predict. Raises TrainingError while there is none."""
+        if self._model is None:
+            self._model = self._load_model()
+        return self._model
+
+    def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
+        """Predictions for the rows of `data`: what `lnb.prepare` returned, or a frame with the same columns.
+
+        binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values (rows,).
+        """
+        rows = self._reader.read(data, need_target=False, what="the data")
+        return metrics.predictions(self._known_task(), self._outputs(rows))
+
+    def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
+        """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""
+        from lepton_nb.training.tasks import check_target
+
+        rows = self._reader.read(test, need_target=True, what="the test data")
+        assert rows.target is not None
+        outputs = self._outputs(rows)
+        check_target(self._known_task(), rows.target, 1 if outputs.ndim == 1 else outputs.shape[1])
+        return metrics.evaluate(self._known_task(), rows.target, outputs)
+
+    def __repr__(self) -> str:
+        epochs = self.history
+        loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
+        return f"TrainingRun {self.name}: {self.status.value}, epoch {epochs.height} of {self.spec.epochs}{loss}"
+
+    def _conduct(self, control: Control) -> Self:
+        control.progress(0, self._total_steps, phase="starting")
+        with self._open_cluster() as cluster:
+            plan = self._plan(cluster)
+            result = conduct(cluster.client, plan, control, lambda message: self._hear(message, control))
+        if result is not None:
+            self._weights = result.weights
+        return self
+
+    @contextlib.contextmanager
+    def _open_cluster(self) -> Any:
+        if self._cluster is not None:
+            yield self._cluster
+            return
+        from lepton_nb.cluster.session import Cluster
+
+        with Cluster(workers=self.spec.workers) as own:
+            yield own
+
+    def _plan(self, cluster: Cluster) -> Plan:
+        features = len(self._reader.names)
+        job = cloudpickle.dumps({"model": self._described, "spec": self.spec, "features": features})
+        path = json.dumps([entry for entry in sys.path if entry]).encode()
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "job": np.frombuffer(job, np.uint8),
+            "path": np.frombuffer(path, np.uint8),
+        }
+        for part, rows in self._data.items():
+            assert rows.target is not None
+            arrays |= {f"{part}_features": rows.features, f"{part}_target": rows.target}
+        self._data = {}
+        return Plan(
+            seats=place(cluster.workers, self.spec.workers),
+            framework="torch",
+            device="cuda" if cluster.backend == "cuda" else "cpu",
+            arrays=arrays,
+            start_timeout_s=self.spec.start_timeout_s,
+        )
+
+    def _hear(self, message: Mapping[str, Any], control: Control) -> None:
+        """Note a message of a rank. Each may come twice: as an event, and with the result."""
+        if message["kind"] == "ready" and self._task is None:
+            self._task = message["task"]
+            control.progress(0, self._total_steps, phase="training")
+        elif message["kind"] == "steps":
+            self._history.add_steps(message["rows"])
+            last = message["rows"][-1]
+            self._advance(last["step"], control, epoch=last["epoch"], loss=last["loss"])
+        elif message["kind"] == "epoch":
+            self._history.add_epoch(message["row"])
+            row = message["row"]
+            self._advance(row["step"], control, epoch=row["epoch"], loss=row["loss"])
+        elif message["kind"] == "done":
+            self._steps_done = message["step"]
+
+    def _advance(self, step: int, control: Control, **values: Any) -> None:
+        if step > self._steps_done:
+            self._steps_done = step
+            control.progress(step, self._total_steps, phase="training", **values)
+
+    def _known_task(self) -> Task:
+        assert self._task is not None
+        return self._task
+
+    def _load_model(self) -> torch.nn.Module:
+        if self._weights is None:
+            raise TrainingError(f"{self.name} has no trained model: it is {self.status.value}; {self._why_no_model()}")
+        import torch
+
+        loaded = models.build(self._described, len(self._reader.names), self.spec.seed)
+        loaded = loaded.to("cpu", getattr(torch, self.spec.precision))
+        loaded.load_state_dict(torch.load(io.BytesIO(self._weights), weights_only=True))
+        return loaded.eval()
+
+    def _why_no_model(self) -> str:
+        if not self.status.over:
+            return "call run.wait() first"
+        return "run.wait() tells why" if self.error is not None else "it was stopped before its first step"
+
+    def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Raw outputs, (rows,) or (rows, classes)."""
+        model = self.model
+        import torch
+
+        dtype = getattr(torch, self.spec.precision)
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), PREDICTION_BATCH):
+                part = np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH])
+                found.append(model(torch.tensor(part, dtype=dtype)).double().numpy())
+        outputs = np.concatenate(found)
+        return outputs if self._known_task() == "multiclass" else outputs.reshape(-1)

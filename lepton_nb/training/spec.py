@@ -1,0 +1,98 @@
+"""What a training run is told to do: a frozen, validated value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from lepton_nb.errors import TrainingError
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+Loss = Literal["auto", "binary_cross_entropy", "cross_entropy", "mse"]
+Precision = Literal["float32", "float64"]
+Task = Literal["binary", "multiclass", "regression"]
+
+LOSS_OF_TASK: dict[Task, Loss] = {
+    "binary": "binary_cross_entropy",
+    "multiclass": "cross_entropy",
+    "regression": "mse",
+}
+TASK_OF_LOSS: dict[str, Task] = {loss: task for task, loss in LOSS_OF_TASK.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSpec:
+    """The options of `lnb.train`.
+
+    `batch_size` is global: the rows of one optimizer step over all ranks together. `loss` "auto" takes what
+    fits the target and the width of the model's output. `validation` is rows (`Prepared`, or a frame) on which
+    the loss is measured after each epoch. `seed` fixes the first weights and the order of the rows.
+    `log_every_steps` is the spacing of `run.steps`. Ranks that are not ready after `start_timeout_s` fail the run.
+    """
+
+    target: str | None = None
+    workers: int = 2
+    epochs: int = 10
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    optimizer: Optimizer = "adam"
+    loss: Loss = "auto"
+    precision: Precision = "float32"
+    seed: int = 0
+    validation: Any = None
+    log_every_steps: int = 20
+    start_timeout_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "epochs", "batch_size", "log_every_steps"):
+            _require_count(name, getattr(self, name))
+        for name in ("optimizer", "loss", "precision"):
+            _require_choice(name, getattr(self, name))
+        _require_number("learning_rate", self.learning_rate, above=True)
+        _require_number("weight_decay", self.weight_decay, above=False)
+        _require_number("start_timeout_s", self.start_timeout_s, above=True)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise TrainingError(f"seed is {self.seed!r}; give an integer of 0 or more", seed=self.seed)
+        if self.target is not None and not isinstance(self.target, str):
+            raise TrainingError(f"target is {self.target!r}; give the name of one column", target=self.target)
+
+    @classmethod
+    def of(cls, **options: Any) -> TrainingSpec:
+        """The spec with `options`; TrainingError names the closest option for one that does not exist."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                raise TrainingError.unknown("option", name, [*known, "cluster"])
+        return cls(**options)
+
+    def without_data(self) -> TrainingSpec:
+        """The same options, small enough to travel: rows go another way."""
+        return dataclasses.replace(self, validation=None)
+
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": get_args(Optimizer),
+    "loss": get_args(Loss),
+    "precision": get_args(Precision),
+}
+
+
+def _require_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise TrainingError(f"{name} is {value!r}; give a whole number of 1 or more", name=name, value=value)
+
+
+def _require_choice(name: str, value: Any) -> None:
+    choices = _CHOICES[name]
+    if not isinstance(value, str) or value not in choices:
+        raise TrainingError.unknown(name, str(value), choices)
+
+
+def _require_number(name: str, value: Any, *, above: bool) -> None:
+    bad = isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    if bad or value < 0 or (above and value == 0):
+        wanted = "a number above 0" if above else "a number of 0 or more"
+        raise TrainingError(f"{name} is {value!r}; give {wanted}", name=name, value=value)

@@ -1,0 +1,33 @@
+"""Losses and figures of PyTorch models, as sums over rows, so that ranks can add them up exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lepton_nb.training.spec import Task
+
+
+def fitting(output: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
+    """Output and target in the shapes and dtypes that the loss of `task` takes: (rows,) or (rows, classes)."""
+    if task == "multiclass":
+        return output, target.long()
+    return output.reshape(-1), target
+
+
+def loss_sum(output: Tensor, target: Tensor, task: Task) -> Tensor:
+    """The loss summed over rows: binary cross-entropy of logits, cross-entropy of logits, or squared error."""
+    if task == "binary":
+        return nn.functional.binary_cross_entropy_with_logits(output, target, reduction="sum")
+    if task == "multiclass":
+        return nn.functional.cross_entropy(output, target, reduction="sum")
+    return nn.functional.mse_loss(output, target, reduction="sum")
+
+
+def figure_sum(output: Tensor, target: Tensor, task: Task) -> Tensor:
+    """Rows predicted right (classes), or the sum of absolute errors (regression)."""
+    if task == "binary":
+        return ((output > 0) == (target > 0.5)).sum()
+    if task == "multiclass":
+        return (output.argmax(dim=1) == target).sum()
+    return torch.abs(output - target).sum()
