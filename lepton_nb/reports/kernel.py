@@ -16,20 +16,25 @@ from lepton_nb.reports.record import RECORD_VARIABLE
 
 # Half of it passes before SIGTERM, the rest before SIGKILL: time for a cluster to close in between.
 SHUTDOWN_S = 12.0
-STRAGGLERS_S = 2.0
+# A cluster whose kernel was killed is cleaned up by its own janitor within a few seconds.
+STRAGGLERS_S = 8.0
+
+
+class ThisPython(KernelSpecManager):
+    """Knows one kernel, "python3", which is the Python that runs this; one of that name elsewhere does not count."""
+
+    def _kernel_dirs_default(self) -> list[str]:
+        return []
 
 
 class ReportKernel(AsyncKernelManager):
-    """A kernel manager that knows no kernel but the one of the Python that runs it.
-
-    A kernel specification named "python3" that a user has elsewhere (in the home folder, say) does not count.
-    What the kernel's processes print past Jupyter's own channels goes to the file `log`.
+    """A kernel of this Python. What its processes print past Jupyter's own channels goes to the file `log`.
     """
 
     def __init__(self, folder: Path, log: Path, records: Path) -> None:
         super().__init__(
             kernel_name="python3",
-            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            kernel_spec_manager=ThisPython(),
             transport_encryption="auto",
         )
         self.shutdown_wait_time = SHUTDOWN_S

@@ -36,7 +36,10 @@ def build(
     ended: datetime,
     metrics: Mapping[str, Scalar],
 ) -> dict[str, Any]:
-    """The manifest as plain JSON values, without its `files`. Times are UTC, ISO 8601; floats that are not finite are strings."""
+    """The manifest as plain JSON values, without its `files`.
+
+    Times are UTC, ISO 8601; floats that are not finite are strings.
+    """
     failure = outcome.failure
     return {
         "schema_version": SCHEMA_VERSION,

@@ -1,0 +1,7 @@
+"""`python -m lepton_nb.cli`, the same as the command `lepton-nb`."""
+
+import sys
+
+from lepton_nb.cli import main
+
+sys.exit(main())

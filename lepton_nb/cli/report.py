@@ -1,0 +1,67 @@
+"""`lepton-nb report run`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+from lepton_nb.cli.output import say, tell
+from lepton_nb.errors import ReportError
+from lepton_nb.reports.run import HTML_NAME, plan, show
+
+
+class Signalled(KeyboardInterrupt):
+    """A signal asked the command to end. A KeyboardInterrupt, so that a run that is waited for stops cleanly."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"signal {number}")
+        self.number = number
+
+
+def run(
+    notebook: str,
+    parameters: Sequence[tuple[str, str]],
+    *,
+    output: str | None,
+    show_code: bool,
+    timeout_s: float | None,
+) -> int:
+    """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
+    given = dict(parameters)
+    if len(given) < len(parameters):
+        names = [name for name, _ in parameters]
+        raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
+    planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s)
+    with _signals_raise():
+        try:
+            report = show(planned)
+        except Signalled as signalled:
+            html = planned.output / HTML_NAME
+            kept = f"; what ran until then: {html}" if html.exists() else ""
+            tell(f"lepton-nb: cancelled by {signal.Signals(signalled.number).name}{kept}")
+            return 128 + signalled.number
+    for name, value in report.metrics.items():
+        say(f"{name}: {value}")
+    say(f"report: {report.html}")
+    return 0
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
+    raised = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if not raised or number == signal.SIGINT:
+            raised = True
+            raise Signalled(number)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,93 @@
+"""`lepton-nb lab` and `lepton-nb app`: servers on loopback that ask nobody outside."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+
+from lepton_nb.cli.output import say
+from lepton_nb.errors import LeptonError
+
+HOST = "127.0.0.1"
+TEMPLATES = Path(__file__).parent / "share"
+
+
+def lab(folder: Path | None, *, port: int | None, browser: bool) -> int:
+    """Become JupyterLab on `folder` (default: notebooks below the current folder, else the current folder)."""
+    _require("jupyterlab", "lab")
+    root = folder or (Path("notebooks") if Path("notebooks").is_dir() else Path())
+    if not root.is_dir():
+        raise LeptonError(f"there is no folder {root}; give the folder of your notebooks", path=str(root))
+    options = [
+        f"--ServerApp.ip={HOST}",
+        f"--ServerApp.root_dir={root.absolute()}",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.news_url=None",
+    ]
+    if port is not None:
+        _check_free(port)
+        options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
+    if not browser:
+        options.append("--no-browser")
+    command = [sys.executable, "-m", "jupyterlab", *options]
+    os.execve(sys.executable, command, _environment())  # noqa: S606
+
+
+def app(notebook: Path, *, port: int | None, browser: bool) -> int:
+    """Serve `notebook` with Voilà until Ctrl-C or SIGTERM, then end its kernels."""
+    _require("voila", "app")
+    if not notebook.is_file():
+        raise LeptonError(f"there is no notebook {notebook}; check the path", path=str(notebook))
+    if port is not None:
+        _check_free(port)
+    os.environ.update(_environment())
+    from tornado.ioloop import IOLoop
+    from voila.app import Voila
+
+    options = [
+        str(notebook.absolute()),
+        f"--Voila.ip={HOST}",
+        "--Voila.log_level=WARNING",
+        "--VoilaConfiguration.template=lepton",
+        "--VoilaConfiguration.allow_template_override=NO",
+        "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
+        "--VoilaConfiguration.show_tracebacks=True",
+    ]
+    if port is not None:
+        options += [f"--Voila.port={port}", "--Voila.port_retries=0"]
+    if not browser:
+        options.append("--no-browser")
+    server = Voila.instance()
+    server.initialize(options)
+    # The port is known once the server listens, and this runs after that.
+    IOLoop.current().add_callback(lambda: say(f"{notebook.name} is at {server.display_url} ; Ctrl-C ends it"))
+    server.start()
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    """Ours with our page template first, and this environment's kernels before those in the home folder."""
+    paths = [str(TEMPLATES), *filter(None, [os.environ.get("JUPYTER_PATH")])]
+    return os.environ | {"JUPYTER_PATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
+
+
+def _require(package: str, extra: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise LeptonError(f'{package} is not installed; install it with: pip install "lepton-nb[{extra}]"')
+
+
+def _check_free(port: int) -> None:
+    """Raise unless `port` can be listened on now."""
+    with socket.socket() as probe:
+        # As servers do: a port that a server of a moment ago used may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise LeptonError(
+                f"port {port} cannot be used ({error.strerror}); give another --port, or none to take a free one",
+                port=port,
+            ) from None
