@@ -96,6 +96,8 @@ class BackgroundRun(Generic[T]):
         self._events: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
         self._watchers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
+        # Waited for instead of joining: a join that Ctrl-C interrupts makes Python 3.11 take the thread for ended.
+        self._over = threading.Event()
 
     @property
     def status(self) -> Status:
@@ -155,12 +157,12 @@ class BackgroundRun(Generic[T]):
         self._control._request_stop()
         if threading.current_thread() is self._thread:
             return self
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if not self._over.wait(timeout_s):
             raise LeptonError(
                 f"{self.name} has not stopped after {timeout_s} s; it goes on in the background, call stop() again",
                 timeout_s=timeout_s,
             )
+        self._thread.join()
         return self
 
     def wait(self, timeout_s: float | None = None) -> T:
@@ -175,12 +177,13 @@ class BackgroundRun(Generic[T]):
             raise LeptonError(f"{self.name} cannot wait for itself; call wait() outside of its work and its watchers")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
-            # A join without a limit cannot be interrupted on every platform; short ones can.
-            while self._thread.is_alive():
+            # A wait without a limit cannot be interrupted on every platform; short ones can.
+            while not self._over.is_set():
                 left_s = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
                 if left_s <= 0:
                     raise LeptonError(f"{self.name} has not ended after {timeout_s} s; it goes on", timeout_s=timeout_s)
-                self._thread.join(left_s)
+                self._over.wait(left_s)
+            self._thread.join()
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -202,6 +205,7 @@ class BackgroundRun(Generic[T]):
             self._emit(Finished(run=self.name, stopped=stopped))
         finally:
             _live.discard(self)
+            self._over.set()
 
     def _emit(self, event: Event) -> None:
         with self._delivery:
@@ -231,8 +235,8 @@ def _stop_all() -> None:
             run._control._request_stop()
     deadline = time.monotonic() + EXIT_TIMEOUT_S
     for run in runs:
-        if run._thread is not None:
-            run._thread.join(max(0.0, deadline - time.monotonic()))
+        if run._over.wait(max(0.0, deadline - time.monotonic())) and run._thread is not None:
+            run._thread.join()
 
 
 atexit.register(_stop_all)
