@@ -237,12 +237,13 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
 def test_leaving_the_interpreter_stops_what_still_runs() -> None:
     ended = run_python(
         """
+        import sys
         from lepton_nb.background import BackgroundRun
 
         def work(control):
             control.on_stop(lambda: 1 / 0)
             control.wait_for_stop(60)
-            print("cleaned up", flush=True)
+            sys.stdout.write("cleaned up\\n")
 
         BackgroundRun(work).start()
         BackgroundRun(work).start()
@@ -259,7 +260,7 @@ def test_an_interrupt_while_waiting_stops_the_run_first() -> None:
 
         def main_thread_waits():
             stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
-            return any(frame.name == "join" for frame in stack)
+            return any(frame.name == "wait" and frame.filename.endswith("background.py") for frame in stack)
 
         def work(control):
             while not main_thread_waits():
