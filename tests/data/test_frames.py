@@ -1,0 +1,150 @@
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from lepton_nb.data.frames import eager, lazy, partitions
+from lepton_nb.errors import DataError
+
+TABLE = pl.DataFrame({"key": ["a", "b", "a", "c", "b"], "value": [1, 2, 3, 4, 5]})
+
+
+def as_pandas(folder):
+    return TABLE.to_pandas()
+
+
+def as_arrow(folder):
+    return TABLE.to_arrow()
+
+
+def as_dask(folder):
+    import dask.dataframe
+
+    return dask.dataframe.from_pandas(TABLE.to_pandas(), npartitions=2)
+
+
+def as_parquet(folder):
+    TABLE.write_parquet(folder / "t.parquet")
+    return folder / "t.parquet"
+
+
+def as_glob(folder):
+    TABLE.head(2).write_parquet(folder / "1.parquet")
+    TABLE.tail(3).write_parquet(folder / "2.parquet")
+    return str(folder / "*.parquet")
+
+
+def as_folder(folder):
+    as_glob(folder)
+    return str(folder)
+
+
+def as_list(folder):
+    as_glob(folder)
+    return [folder / "1.parquet", folder / "2.parquet"]
+
+
+def as_csv(folder):
+    TABLE.write_csv(folder / "t.csv")
+    return str(folder / "t.csv")
+
+
+def as_json_lines(folder):
+    TABLE.write_ndjson(folder / "t.jsonl")
+    return folder / "t.jsonl"
+
+
+def as_file_url(folder):
+    return f"file://{as_parquet(folder)}"
+
+
+KINDS = [
+    lambda folder: TABLE,
+    lambda folder: TABLE.lazy(),
+    as_pandas,
+    as_arrow,
+    as_dask,
+    as_parquet,
+    as_glob,
+    as_folder,
+    as_list,
+    as_csv,
+    as_json_lines,
+    as_file_url,
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_reads_as_the_same_table(kind, tmp_path):
+    frame = kind(tmp_path)
+    assert_frame_equal(lazy(frame).collect(), TABLE)
+    assert_frame_equal(eager(frame), TABLE)
+    assert_frame_equal(eager(frame, ["value"]), TABLE.select("value"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("count", [1, 2, 3, 100])
+def test_partitions_hold_every_row_once_in_order(kind, count, tmp_path):
+    parts = partitions(kind(tmp_path), count)
+    tables = [(part.compute() if hasattr(part, "compute") else part).collect() for part in parts]
+    assert_frame_equal(pl.concat(tables), TABLE)
+
+
+def test_one_parquet_file_is_split_by_rows(tmp_path):
+    assert [part.collect().height for part in partitions(as_parquet(tmp_path), 2)] == [2, 3]
+
+
+def test_a_pandas_index_with_a_name_is_a_column():
+    frame = TABLE.to_pandas().set_index("key")
+    assert eager(frame).columns == ["key", "value"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (42, "cannot read a int as a table; give a Polars"),
+        ([], "cannot read a list"),
+        ([1, 2], "cannot read a list"),
+        ("nowhere/t.parquet", "there is no file nowhere/t.parquet"),
+        ("nowhere/*.parquet", "no file matches"),
+    ],
+)
+def test_what_is_no_table_is_refused(frame, message):
+    with pytest.raises(DataError, match=message.replace("*", r"\*")):
+        lazy(frame)
+
+
+def test_files_of_unknown_mixed_or_broken_content_are_refused(tmp_path):
+    (tmp_path / "t.xlsx").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot tell what .*t.xlsx holds"):
+        lazy(tmp_path / "t.xlsx")
+    with pytest.raises(DataError, match="holds no Parquet"):
+        lazy(tmp_path)
+    as_parquet(tmp_path)
+    as_csv(tmp_path)
+    with pytest.raises(DataError, match="cannot mix kinds of file"):
+        lazy(tmp_path)
+    (tmp_path / "bad.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DataError, match="cannot be read"):
+        eager(tmp_path / "bad.parquet")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(DataError, match="cannot be read"):
+        eager(tmp_path / "empty.csv")
+
+
+def test_a_missing_column_is_named_with_the_closest():
+    with pytest.raises(DataError, match="unknown column 'valu'; did you mean 'value'"):
+        eager(TABLE, ["valu"])
+    with pytest.raises(DataError, match="unknown column 'valu'"):
+        eager(TABLE.lazy(), ["valu"])
+
+
+def test_no_parts_are_refused():
+    with pytest.raises(DataError, match="0 parts"):
+        partitions(TABLE, 0)
+
+
+def test_pandas_columns_of_one_name_are_refused():
+    frame = TABLE.to_pandas()
+    frame.columns = ["x", "x"]
+    with pytest.raises(DataError, match="two columns of the same name"):
+        eager(frame)
