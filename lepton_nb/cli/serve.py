@@ -50,7 +50,7 @@ def app(notebook: Path, *, port: int | None, browser: bool) -> int:
     options = [
         str(notebook.absolute()),
         f"--Voila.ip={HOST}",
-        "--Voila.log_level=WARNING",
+        "--Voila.log_level=WARN",
         "--VoilaConfiguration.template=lepton",
         "--VoilaConfiguration.allow_template_override=NO",
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
