@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import polars as pl
+import polars.selectors as cs
 
 from lepton_nb.errors import WindowError
 
@@ -37,7 +38,7 @@ class Partial:
 
     def first(self, dtype: pl.DataType | None) -> pl.Expr:
         """Expression over the rows of one (key, slice)."""
-        column = pl.col(self.column)
+        column = named(self.column)
         match self.operation:
             case "rows":
                 expression = pl.len().cast(pl.Int64)
@@ -71,6 +72,11 @@ class Partial:
 
 
 ROWS = Partial("rows")
+
+
+def named(column: str) -> pl.Expr:
+    """The column of exactly this name; `pl.col` would read "^...$" as a pattern."""
+    return cs.by_name(column).as_expr()
 
 
 def sum_dtype(dtype: pl.DataType) -> pl.DataType:

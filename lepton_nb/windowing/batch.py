@@ -12,7 +12,7 @@ import polars as pl
 from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
 from lepton_nb.windowing import slices
-from lepton_nb.windowing.aggregates import ROWS
+from lepton_nb.windowing.aggregates import ROWS, named
 from lepton_nb.windowing.combine import windows_table
 from lepton_nb.windowing.spec import Plan, Spec, bind
 
@@ -82,8 +82,7 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
         raise ClusterError("the cluster has no workers; call cluster.scale(2), or collect() without it")
     futures: list[Any] = []
     try:
-        parts, schema = _parts(frame, client, threads, futures)
-        plan = bind(spec, schema)
+        parts, plan = _parts(frame, spec, client, threads, futures)
         scans = [client.submit(scan, part, plan, _engine(frame), pure=False) for part in parts]
         futures += scans
         tables = client.gather(scans)
@@ -99,20 +98,23 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
     return finish(tables, plan)
 
 
-def _parts(frame: frames.Frame, client: Any, threads: int, futures: list[Any]) -> tuple[list[Any], pl.Schema]:
-    """Parts as arguments of a task (scans of files, or futures of data on the workers), and the schema."""
+def _parts(
+    frame: frames.Frame, spec: Spec, client: Any, threads: int, futures: list[Any]
+) -> tuple[Sequence[Any], Plan]:
+    """Parts as arguments of a task: scans of files, or data held by the workers, which `futures` gains."""
     if _is_path(frame):
-        return frames.partitions(frame, FILE_PARTS_PER_THREAD * threads), frames.schema(frames.lazy(frame))
-    parts = frames.partitions(frame, threads)
-    if isinstance(parts[0], pl.LazyFrame):
-        schema = frames.schema(parts[0])
-        held = client.scatter(parts, hash=False)
+        plan = bind(spec, frames.schema(frames.lazy(frame)))
+        return frames.partitions(frame, FILE_PARTS_PER_THREAD * threads), plan
+    if hasattr(frame, "to_delayed"):
+        held = client.compute(frames.partitions(frame, threads))
         futures += held
-    else:
-        held = client.compute(parts)
-        futures += held
-        schema = client.submit(frames.schema, held[0], pure=False).result()
-    return held, schema
+        return held, bind(spec, client.submit(frames.schema, held[0], pure=False).result())
+    rows = frames.lazy(frame)
+    plan = bind(spec, frames.schema(rows))
+    needed = _ours(lambda: rows.select([named(column) for column in plan.columns]).collect())
+    held = client.scatter(frames.partitions(needed, threads), hash=False)
+    futures += held
+    return held, plan
 
 
 def _is_path(frame: object) -> bool:

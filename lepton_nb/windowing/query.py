@@ -12,7 +12,7 @@ import polars as pl
 from lepton_nb.data import frames
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import batch, durations
-from lepton_nb.windowing.aggregates import Aggregate
+from lepton_nb.windowing.aggregates import Aggregate, named
 from lepton_nb.windowing.durations import Duration
 from lepton_nb.windowing.spec import Shape, Spec, require
 
@@ -91,7 +91,7 @@ class WindowQuery:
         rows = frames.lazy(self._data())
         needed = (self.spec.time, *self.spec.keys)
         require(needed, frames.schema(rows))
-        return frames.eager(rows.filter(pl.any_horizontal(pl.col(needed).is_null())))
+        return frames.eager(rows.filter(pl.any_horizontal([named(column).is_null() for column in needed])))
 
     def _shaped(self, shape: Shape) -> WindowQuery:
         return replace(self, spec=replace(self.spec, shape=shape))

@@ -11,7 +11,7 @@ from typing import Literal
 
 import polars as pl
 
-from lepton_nb.windowing.aggregates import ROWS
+from lepton_nb.windowing.aggregates import ROWS, named
 from lepton_nb.windowing.spec import Plan
 
 SLICE = "slice"
@@ -24,7 +24,7 @@ def key_names(plan: Plan) -> list[str]:
 
 def scan(rows: pl.LazyFrame, plan: Plan, engine: Literal["in-memory", "streaming"]) -> pl.DataFrame:
     """The slice table of `rows`: one hash aggregation, in no particular order."""
-    keys = [pl.col(key).alias(f"key:{key}") for key in plan.keys]
+    keys = [named(key).alias(f"key:{key}") for key in plan.keys]
     values = [partial.first(plan.value_dtype(partial.column)) for partial in plan.partials]
     return rows.group_by(*keys, _slice(plan).alias(SLICE)).agg(values).collect(engine=engine)
 
@@ -54,7 +54,7 @@ def _has_nulls(table: pl.DataFrame, plan: Plan) -> bool:
 
 def _slice(plan: Plan) -> pl.Expr:
     """`Grid.slice_of` as an expression, in wall-clock ticks where the plan has a zone."""
-    time = pl.col(plan.time)
+    time = named(plan.time)
     if plan.zone:
         if getattr(plan.time_dtype, "time_zone", None) is None:
             time = time.dt.replace_time_zone("UTC")
