@@ -26,8 +26,13 @@ import pytest
 GRACE_S = 5.0
 MARK_VARIABLE = "LEPTON_NB_TEST_RUN"
 TEMP_PREFIX = "lepton-nb-"
-# pytest rewrites the first for every phase of every test.
-IGNORED_VARIABLES = {"PYTEST_CURRENT_TEST"}
+IGNORED_VARIABLES = {
+    "PYTEST_CURRENT_TEST",
+    # What libraries set when they are imported, which happens in whichever test comes first.
+    "_RJEM_MALLOC_CONF",  # polars
+    "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # scikit-learn
+    "ENABLE_RUNTIME_UPTIME_TELEMETRY", "HDF5_PLUGIN_PATH", "TF2_BEHAVIOR", "TPU_ML_PLATFORM", "TPU_ML_PLATFORM_VERSION",
+}  # fmt: skip
 # Threads that a library keeps for the life of the process, by the module and name of their class.
 KEPT_THREAD_CLASSES = {"tqdm._monitor.TMonitor", "zmq.utils.garbage.GarbageCollectorThread", "threading._DummyThread"}
 # Threads of pools that a library keeps for the life of the process, by the start of their name.
