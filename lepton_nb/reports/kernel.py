@@ -14,8 +14,9 @@ from jupyter_core.utils import run_sync
 from lepton_nb.environment import MODE_VARIABLE
 from lepton_nb.reports.record import RECORD_VARIABLE
 
-# Half of it passes before SIGTERM, the rest before SIGKILL: time for a cluster to close in between.
-SHUTDOWN_S = 12.0
+# Half of it passes before SIGTERM, the rest before SIGKILL. ipykernel ends children one by one, for longer than that,
+# and a cluster that is still open then is better ended by its own janitor.
+SHUTDOWN_S = 4.0
 # A cluster whose kernel was killed is cleaned up by its own janitor within a few seconds.
 STRAGGLERS_S = 8.0
 
@@ -28,8 +29,7 @@ class ThisPython(KernelSpecManager):
 
 
 class ReportKernel(AsyncKernelManager):
-    """A kernel of this Python. What its processes print past Jupyter's own channels goes to the file `log`.
-    """
+    """A kernel of this Python. What its processes print past Jupyter's own channels goes to the file `log`."""
 
     def __init__(self, folder: Path, log: Path, records: Path) -> None:
         super().__init__(
