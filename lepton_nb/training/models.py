@@ -42,6 +42,7 @@ class MultilayerPerceptron:
     task: Task
     activation: Activation
     outputs: int
+    dropout: float = 0.0
 
     def build(self, features: int) -> torch.nn.Module:
         """A torch.nn.Sequential: (rows, features) → (rows, outputs); logits for classes, no sigmoid or softmax."""
@@ -52,6 +53,8 @@ class MultilayerPerceptron:
         width = features
         for size in self.hidden:
             layers += [nn.Linear(width, size), kinds[self.activation]()]
+            if self.dropout:
+                layers.append(nn.Dropout(self.dropout))
             width = size
         return nn.Sequential(*layers, nn.Linear(width, self.outputs))
 
@@ -62,10 +65,12 @@ def mlp(
     activation: Activation = "relu",
     classes: int | None = None,
     framework: str = "torch",
+    dropout: float = 0.0,
 ) -> MultilayerPerceptron:
     """A multilayer perceptron, `hidden=()` being a linear model.
 
     `task` "binary" gives one logit, "multiclass" one logit for each of `classes` classes, "regression" one number.
+    `dropout` is the share of each hidden layer's units that is left out at random in a training step, 0 <= p < 1.
     Raises TrainingError for sizes below 1, an unknown name, or `classes` missing where the task needs it.
     """
     for what, name, choices in (
@@ -75,6 +80,8 @@ def mlp(
     ):
         if name not in choices:
             raise TrainingError.unknown(what, str(name), choices)
+    if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise TrainingError(f"dropout is {dropout!r}; give a share of 0 or more and less than 1, such as 0.5")
     sizes = tuple(hidden)
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
@@ -87,7 +94,7 @@ def mlp(
         raise TrainingError(f"classes is {classes!r}; task='multiclass' needs the number of classes, 2 or more")
     else:
         outputs = classes
-    return MultilayerPerceptron(sizes, task, activation, outputs)
+    return MultilayerPerceptron(sizes, task, activation, outputs, float(dropout))
 
 
 def check(model: Any) -> None:
