@@ -10,15 +10,13 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
+from lepton_nb.figures.palette import COLOURS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 START = "window_start"
 
-# Okabe and Ito, Color Universal Design (2008): eight colours told apart by colour-blind readers too. The yellow,
-# faint on white, comes last.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#F0E442")
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 # A line on a regular grid needs no x values, but a slot for each empty window; past this many slots a window,

@@ -256,14 +256,18 @@ def sum(column: str, **options: Any) -> Sum:
     """Sum of the values that are not null, 0 where there is none; NaN if one is NaN.
 
     Int64 for integers and booleans (UInt64 for UInt64; wraps around beyond its range, as in Polars), Float64
-    for floats. Sums of floats depend on the order of addition: two partitionings of the same n rows agree within
-    n * 2**-52 * sum(|x|); where the partial sums are exact (whole numbers, for example) they are equal.
+    for floats. Sums of floats depend on the order of addition, which varies from run to run, as in Polars: two sums of
+    the same n values agree within n * 2**-52 * sum(|x|); where partial sums are exact (whole numbers, for example)
+    they are equal.
     """
     return Sum(_column("sum", column, options))
 
 
 def mean(column: str, **options: Any) -> Mean:
-    """Mean of the values that are not null, null where there is none; NaN if one is NaN. Float64."""
+    """Mean of the values that are not null, null where there is none; NaN if one is NaN. Float64.
+
+    The sum over the count; see `sum` for the last digits where the values are floats.
+    """
     return Mean(_column("mean", column, options))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from lepton_nb.cluster.session import Cluster
 
-Engine = Literal["in-memory", "streaming"]
 T = TypeVar("T")
 
 # Files are cut finer than there are threads, so that an uneven part does not leave the others idle.
@@ -47,12 +46,12 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
         return _on_cluster(frame, spec, getattr(cluster, "client", cluster))
     rows = frames.lazy(frame)
     plan = bind(spec, frames.schema(rows))
-    return finish([scan(rows, plan, _engine(frame))], plan)
+    return finish([scan(rows, plan)], plan)
 
 
-def scan(rows: pl.LazyFrame, plan: Plan, engine: Engine) -> pl.DataFrame:
+def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     """The slice table of one part; runs here or on a worker, and raises our errors only."""
-    return _ours(lambda: slices.scan(rows, plan, engine))
+    return _ours(lambda: slices.scan(rows, plan))
 
 
 def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
@@ -83,7 +82,7 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
     futures: list[Any] = []
     try:
         parts, plan = _parts(frame, spec, client, threads, futures)
-        scans = [client.submit(scan, part, plan, _engine(frame), pure=False) for part in parts]
+        scans = [client.submit(scan, part, plan, pure=False) for part in parts]
         futures += scans
         tables = client.gather(scans)
     except (CancelledError, KilledWorker) as error:
@@ -119,11 +118,6 @@ def _parts(
 
 def _is_path(frame: object) -> bool:
     return isinstance(frame, str | os.PathLike | list | tuple)
-
-
-def _engine(frame: object) -> Engine:
-    """Streaming where rows come from files; for rows in memory it gains nothing and its sums vary in the last digit."""
-    return "streaming" if _is_path(frame) or isinstance(frame, pl.LazyFrame) else "in-memory"
 
 
 def _ours(work: Callable[[], T]) -> T:
