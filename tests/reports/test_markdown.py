@@ -1,0 +1,34 @@
+import pytest
+
+from lepton_nb.reports.markdown import Markdown
+
+
+def test_first_heading_is_the_title_and_the_rest_are_gathered(tmp_path):
+    markdown = Markdown(tmp_path)
+    assert "<h1" not in markdown.render("# The *title*\n\ntext")
+    html = markdown.render("## Data & more\n\n## Data & more\n\n```\n# no heading\n```")
+    assert markdown.title == "The title"
+    assert [(heading.level, heading.text) for heading in markdown.headings] == [(2, "Data & more")] * 2
+    anchors = [heading.anchor for heading in markdown.headings]
+    assert len(set(anchors)) == 2
+    assert all(f'id="{anchor}"' in html for anchor in anchors)
+
+
+@pytest.mark.parametrize("source", ["$x^2 < y$", "$$\n\\frac{a}{b}\n$$"])
+def test_tex_is_shown_as_it_is_written(source, tmp_path):
+    html = Markdown(tmp_path).render(source)
+    assert source.replace("<", "&lt;").strip("$").strip() in html
+    assert "script" not in html
+
+
+def test_images_elsewhere_become_links_and_attachments_are_embedded(tmp_path):
+    markdown = Markdown(tmp_path)
+    assert '<a href="https://example.org/a.png">plane</a>' in markdown.render("![plane](https://example.org/a.png)")
+    attached = markdown.render("![p](attachment:a.png)", {"a.png": {"image/png": "AA=="}})
+    assert 'src="data:image/png;base64,AA=="' in attached
+    assert "[p]" in markdown.render("![p](attachment:missing.png)")
+
+
+def test_mermaid_is_shown_as_text(tmp_path):
+    html = Markdown(tmp_path).render("```mermaid\ngraph TD; A-->B\n```")
+    assert "graph TD; A--&gt;B" in html

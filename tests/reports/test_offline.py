@@ -1,0 +1,54 @@
+import base64
+
+import pytest
+
+from lepton_nb.reports.offline import embedded, offline
+
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<script src="https://cdn.example.org/a.js"></script>',
+        '<script type="module">import "https://cdn.example.org/a.js"</script>',
+        '<link rel="stylesheet" href="https://cdn.example.org/a.css">',
+        '<link rel="stylesheet" href="a.css">',
+        "<style>@import url(https://cdn.example.org/a.css);</style>",
+        '<div style="background: url(//cdn.example.org/a.png)"></div>',
+        '<base href="https://cdn.example.org/">',
+        '<meta http-equiv="refresh" content="0; url=https://cdn.example.org/">',
+    ],
+)
+def test_what_would_be_fetched_goes(html, tmp_path):
+    result = offline(f"<p>before</p>{html}<p>after</p>", tmp_path)
+    assert "example.org" not in result
+    assert "a.css" not in result
+    assert "<p>before</p>" in result
+    assert "<p>after</p>" in result
+
+
+def test_remote_images_and_frames_become_links(tmp_path):
+    result = offline('<img src="https://example.org/a.png" alt="A plane"><iframe src="//example.org/b"></iframe>', tmp_path)
+    assert '<a href="https://example.org/a.png">A plane</a>' in result
+    assert "<img" not in result
+    assert "<iframe" not in result
+
+
+def test_local_images_are_embedded_and_missing_ones_named(tmp_path):
+    (tmp_path / "a b.png").write_bytes(PIXEL)
+    result = offline('<img src="a%20b.png"><img src="gone.png" alt="A chart">', tmp_path)
+    assert f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}" in result
+    assert "[A chart]" in result
+
+
+def test_inline_scripts_and_tables_stay(tmp_path):
+    html = "<table><tr><td>1</td></tr></table><script>let a = '<b>';</script>"
+    assert offline(html, tmp_path) == html
+
+
+def test_only_images_are_embedded(tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    assert embedded("secret.txt", tmp_path) is None
+    assert embedded("https://example.org/a.png", tmp_path) is None
+    assert embedded("data:image/png;base64,AA==", tmp_path) == "data:image/png;base64,AA=="
