@@ -18,8 +18,7 @@ browser: setup
 	@$(BIN)/python tests/ensure_browser.py
 
 demo: setup ## Run the quickstart notebook as a report and say where the report is
-	@$(BIN)/lepton-nb report run notebooks/01_quickstart.ipynb -o reports/out/quickstart
-	@echo "Open it in a browser: $(CURDIR)/reports/out/quickstart/report.html"
+	@$(BIN)/lepton-nb report run notebooks/01_quickstart.ipynb
 
 test: setup browser ## Run all tests
 	@$(BIN)/python -m pytest
@@ -28,16 +27,16 @@ test-fast: setup ## Run the tests that need no browser and are not slow
 	@$(BIN)/python -m pytest -m "not browser and not slow"
 
 lab: setup ## Open JupyterLab on the notebooks
-	@$(BIN)/jupyter lab notebooks
+	@$(BIN)/lepton-nb lab
 
 app: setup ## Show the quickstart notebook as a Voilà app
-	@$(BIN)/voila notebooks/01_quickstart.ipynb
+	@$(BIN)/lepton-nb app notebooks/01_quickstart.ipynb
 
 lint: setup ## Check style, format, types, notebooks and generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 	@$(BIN)/python scripts/environments.py --check
 
 bench: setup ## Run all benchmarks and print one summary
