@@ -38,7 +38,9 @@ def test_a_notebook_has_typed_parameters(path: Path) -> None:
 def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
     strip = Path(sys.executable).parent / "nbstripout"
     done = subprocess.run([strip, "--keep-id", "--verify", path], capture_output=True, text=True)
-    assert done.returncode == 0, f"run: .venv/bin/nbstripout --keep-id {path.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, (
+        f"run: .venv/bin/nbstripout --keep-id {path.relative_to(ROOT)}\n{done.stdout}{done.stderr}"
+    )
     for cell in nbformat.read(path, as_version=4).cells:
         assert cell.get("outputs", []) == []
         assert cell.get("execution_count") is None
