@@ -72,6 +72,7 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
 
 def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
     from distributed import CancelledError
+    from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 
     if client.status != "running":
@@ -85,10 +86,10 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
         scans = [client.submit(scan, part, plan, pure=False) for part in parts]
         futures += scans
         tables = client.gather(scans)
-    except (CancelledError, KilledWorker) as error:
+    except (CancelledError, CommClosedError, KilledWorker) as error:
         raise ClusterError(
-            f"workers died while they scanned their partitions ({error}); "
-            "give them more memory, lnb.Cluster(memory=...), or use more of them"
+            f"a worker died while it scanned its partition ({error}); call collect() again, "
+            "and if that fails too, give the workers more memory: lnb.Cluster(memory=...)"
         ) from error
     finally:
         # Also after Ctrl-C or an error in one part: the others must not go on.

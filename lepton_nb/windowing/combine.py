@@ -5,6 +5,7 @@ All of it in array operations whose time follows the number of slices and of win
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from lepton_nb.errors import WindowError
 from lepton_nb.windowing import ranges
 from lepton_nb.windowing.aggregates import Partial, quantile_name
 from lepton_nb.windowing.assign import Grid
@@ -19,6 +21,9 @@ from lepton_nb.windowing.ranges import Blocks, Index
 from lepton_nb.windowing.slices import SLICE, key_names
 from lepton_nb.windowing.spec import END, START, Plan
 from lepton_nb.windowing.zones import instants
+
+# Number, first and last slice, start, end and a result, and the arrays between them.
+BYTES_PER_WINDOW = 100
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,21 @@ def runs_of(groups: Index, slices: Index, grid: Grid) -> Runs:
     fresh[1:][same] = np.maximum(low[1:], high[:-1] + 1)[same]
     final = high.copy()
     final[:-1][same] = np.minimum(high[:-1], low[1:] - 1)[same]
+    _check_fits(float(np.maximum(high - fresh + 1, 0).sum(dtype=np.float64)))
     window, first = _expand(fresh, high)
     _, last = _expand(low, final)
     return Runs(window, first, last)
+
+
+def _check_fits(windows: float) -> None:
+    """Many windows a row are easily asked for ("365d" every "1ms"); better an error than a machine out of memory."""
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if windows * BYTES_PER_WINDOW > memory_bytes:
+        raise WindowError(
+            f"the result would have {windows:,.0f} windows, more than this machine's {memory_bytes / 1e9:.0f} GB hold; "
+            "use a longer 'every' or fewer keys",
+            windows=windows,
+        )
 
 
 def _expand(low: Index, high: Index) -> tuple[Index, Index]:

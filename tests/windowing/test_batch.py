@@ -218,6 +218,12 @@ def test_strong_overlap():
     assert table["rows"].sum() == 2_000 * 1_440
 
 
+def test_more_windows_than_memory_are_refused():
+    query = lnb.windows(random_table(100), time="ts", key="key").sliding("3650d", "1us").agg(n=lnb.count())
+    with pytest.raises(lnb.WindowError, match="use a longer 'every'"):
+        query.collect()
+
+
 def test_several_keys_in_order():
     frame = random_table(500).with_columns(
         name=pl.col("key").cast(pl.String).cast(pl.Categorical), half=pl.col("key") % 2
@@ -328,3 +334,20 @@ def test_a_closed_cluster_is_an_error():
     query = lnb.windows(random_table(10), time="ts").tumbling("1h").agg(n=lnb.count())
     with pytest.raises(lnb.ClusterError, match="closed"):
         query.collect(client)
+
+
+def test_a_dead_worker_is_an_error_that_says_so():
+    import dask
+    import dask.dataframe as dd
+
+    frame = random_table(100).to_pandas()
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), lnb.Cluster(workers=1) as own:
+        deadly = dd.from_pandas(frame, npartitions=2).map_partitions(die, meta=frame)
+        with pytest.raises(lnb.ClusterError, match="a worker died .* more memory"):
+            lnb.windows(deadly, time="ts").tumbling("1h").agg(n=lnb.count()).collect(own)
+
+
+def die(_):
+    import os
+
+    os._exit(1)
