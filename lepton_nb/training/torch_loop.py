@@ -154,6 +154,7 @@ class Loop:
             if stop:
                 self.stopped = True
                 return
+        self._require_finite()
         spent_s = time.monotonic() - began_s
         row = {
             "epoch": epoch + 1,
@@ -189,6 +190,16 @@ class Loop:
             )
         self._optimizer.step()
         return mean, stops > 0
+
+    def _require_finite(self) -> None:
+        # A loss is measured before its step, so it cannot show what the last step did to the weights.
+        for name, value in self.model.named_parameters():
+            if not torch.isfinite(value).all():
+                raise TrainingError(
+                    f"the weights {name} are not finite after step {self.step}; try a smaller learning_rate "
+                    f"(now {self._spec.learning_rate})",
+                    step=self.step,
+                )
 
     def _validate(self) -> dict[str, float]:
         if self._validation is None:
