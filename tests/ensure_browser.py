@@ -39,7 +39,11 @@ def _with_apt() -> None:
     if os.geteuid() == 0 and shutil.which("apt-get"):
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         _run(["apt-get", "update", "--quiet"], APT_TIMEOUT_S, environment)
-        _run(["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"], APT_TIMEOUT_S, environment)
+        _run(
+            ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", "chromium"],
+            APT_TIMEOUT_S,
+            environment,
+        )
 
 
 def _with_playwright() -> None:

@@ -32,6 +32,9 @@ def lab(folder: Path | None, *, port: int | None, browser: bool) -> int:
         options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not browser:
         options.append("--no-browser")
+    if os.geteuid() == 0:
+        # Jupyter refuses to run as root, which is all there is in most containers; here it is on loopback.
+        options.append("--allow-root")
     command = [sys.executable, "-m", "jupyterlab", *options]
     os.execve(sys.executable, command, _environment())  # noqa: S606
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("reports") / "out"
 HTML_NAME, MANIFEST_NAME, LOG_NAME = "report.html", "manifest.json", "kernel.log"
-STOP_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,11 +163,7 @@ def show(planned: Plan) -> Report:
     with shown(planned.source.stem, sys.stderr) as watcher:
         run.watch(watcher)
         run.start()
-        try:
-            return run.wait()
-        except KeyboardInterrupt:
-            run.stop(STOP_TIMEOUT_S)
-            raise
+        return run.wait()
 
 
 def load(source: Path) -> Any:

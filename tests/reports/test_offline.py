@@ -4,7 +4,9 @@ import pytest
 
 from lepton_nb.reports.offline import embedded, offline
 
-PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,9 @@ def test_what_would_be_fetched_goes(html, tmp_path):
 
 
 def test_remote_images_and_frames_become_links(tmp_path):
-    result = offline('<img src="https://example.org/a.png" alt="A plane"><iframe src="//example.org/b"></iframe>', tmp_path)
+    result = offline(
+        '<img src="https://example.org/a.png" alt="A plane"><iframe src="//example.org/b"></iframe>', tmp_path
+    )
     assert '<a href="https://example.org/a.png">A plane</a>' in result
     assert "<img" not in result
     assert "<iframe" not in result

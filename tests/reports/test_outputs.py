@@ -75,7 +75,9 @@ def test_json_has_no_nan():
 
 
 def test_errors_show_their_traceback(tmp_path):
-    output = NotebookNode(output_type="error", ename="KeyError", evalue="'<x>'", traceback=["\x1b[31mKeyError\x1b[0m <x>"])
+    output = NotebookNode(
+        output_type="error", ename="KeyError", evalue="'<x>'", traceback=["\x1b[31mKeyError\x1b[0m <x>"]
+    )
     (block,) = blocks([output], tmp_path)
     assert block.kind == "error"
     assert "&lt;x&gt;" in block.html

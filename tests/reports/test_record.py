@@ -18,7 +18,7 @@ def test_values_are_kept_and_returned(records):
     assert lnb.record("auc", 0.75) == 0.75
     lnb.record("rows", np.int64(12))
     lnb.record("good", True)
-    lnb.record("name\n\"", "two\nlines")
+    lnb.record('name\n"', "two\nlines")
     assert read_records(records) == {"auc": 0.75, "rows": 12, "good": True, 'name\n"': "two\nlines"}
 
 

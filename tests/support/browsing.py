@@ -53,7 +53,9 @@ def visiting(*, offline: bool = False, dark: bool = False) -> Iterator[Visit]:
             visit = Visit(page=context.new_page())
             visit.page.on("request", lambda request: visit.requests.append(request.url))
             visit.page.on("requestfailed", lambda request: visit.failed.append(request.url))
-            visit.page.on("response", lambda response: visit.failed.append(response.url) if response.status >= 400 else None)
+            visit.page.on(
+                "response", lambda response: visit.failed.append(response.url) if response.status >= 400 else None
+            )
             visit.page.on("console", visit._console)
             visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
             yield visit

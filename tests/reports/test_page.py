@@ -1,0 +1,104 @@
+"""The page in a real browser with the network cut."""
+
+import nbformat
+import pytest
+from browsing import visiting
+from notebook_files import figure, write_notebook
+
+import lepton_nb as lnb
+
+DRAWN = ".js-plotly-plot .main-svg .trace"
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    source = write_notebook(
+        folder / "page.ipynb",
+        "# Delays `<by>` hour\n\nMath: $x^2$. ![logo](https://example.org/logo.png)\n",
+        "## First\n",
+        figure("First </script><b>figure</b>"),
+        "## Second\n",
+        "import plotly.graph_objects as go\n"
+        "fig = go.Figure(go.Bar(x=['a', 'b'], y=[1, 2]), layout={'title': 'Second'})\nfig.show()",
+        "fig.show('notebook_connected')",
+        "import polars as pl\nimport lepton_nb as lnb\nlnb.record('auc', 0.75)",
+        "pl.DataFrame({'carrier': ['UA', '<AA>']})",
+        "from IPython.display import HTML, Javascript\n"
+        'HTML(\'<img src="https://example.org/x.png"><script src="https://example.org/x.js"></script>\')',
+        "import plotly.express as px\npx.scatter(x=[1, 2, 3], y=[1, 2, 3], render_mode='webgl', title='On the GPU')",
+        parameters="epochs: int = 3  # passes",
+    )
+    return lnb.report(source, output=folder / "out", epochs=2, show_code=False)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_figure_is_drawn_and_nobody_is_asked(report, dark):
+    with visiting(offline=True, dark=dark) as visit:
+        visit.page.goto(report.html.as_uri())
+        visit.page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 12")
+        assert visit.page.locator(".js-plotly-plot").count() == 4
+        assert visit.page.locator(DRAWN).count() == 3
+        assert visit.page.locator(".js-plotly-plot canvas").count() > 0
+        assert visit.page.title() == "Delays <by> hour"
+        assert visit.page.locator("img[src^='http'], script[src]").count() == 0
+    assert visit.outside() == []
+    assert visit.failed == []
+    assert visit.errors == []
+
+
+@pytest.mark.browser
+def test_the_page_can_be_read_by_everyone(report):
+    with visiting(offline=True) as visit:
+        page = visit.page
+        page.goto(report.html.as_uri())
+        assert page.get_attribute("html", "lang") == "en"
+        assert page.locator("h1").all_inner_texts() == ["Delays <by> hour"]
+        assert page.get_by_role("navigation", name="Contents").get_by_role("link").all_inner_texts() == [
+            "First",
+            "Second",
+        ]
+        page.get_by_role("link", name="Second", exact=True).click()
+        assert page.url.endswith("#second")
+        assert page.get_by_role("img", name="Second").count() >= 1
+        assert page.get_by_role("main").count() == 1
+        assert page.get_by_text("$x^2$").count() == 1
+        assert page.locator("td", has_text="<AA>").count() == 1
+        assert page.locator(".metrics").inner_text().split() == ["auc", "0.75"]
+        assert "passes" in page.get_by_role("contentinfo").inner_text()
+        assert page.locator(".code").count() == 0
+
+
+@pytest.mark.browser
+def test_the_page_prints(report):
+    with visiting(offline=True) as visit:
+        visit.page.goto(report.html.as_uri())
+        visit.page.wait_for_selector(DRAWN)
+        assert visit.page.pdf().startswith(b"%PDF")
+    assert visit.errors == []
+
+
+def test_a_page_without_scripts_says_so(report):
+    noscript = report.html.read_text().partition("<noscript>")[2].partition("</noscript>")[0]
+    assert "drawn by JavaScript, which is switched off here" in noscript
+
+
+def test_code_is_shown_when_asked_for(tmp_path):
+    source = write_notebook(tmp_path / "a.ipynb", "value = '<b>'")
+    assert "value" not in lnb.report(source, output=tmp_path / "plain").html.read_text()
+    shown = lnb.report(source, output=tmp_path / "code", show_code=True).html.read_text()
+    assert 'class="code"' in shown
+    assert "&lt;b&gt;" in shown
+
+
+def test_a_report_without_figures_does_not_carry_plotly(tmp_path):
+    report = lnb.report(write_notebook(tmp_path / "a.ipynb", "print(1)"), output=tmp_path / "out")
+    assert report.html.stat().st_size < 100_000
+
+
+def test_widget_state_is_left_out_of_the_executed_notebook(tmp_path):
+    source = write_notebook(tmp_path / "a.ipynb", "import ipywidgets\nipywidgets.IntSlider()")
+    report = lnb.report(source, output=tmp_path / "out")
+    assert "widgets" not in nbformat.read(report.notebook, 4).metadata
+    assert "A live view was here" in report.html.read_text()

@@ -1,0 +1,241 @@
+import asyncio
+import json
+import os
+import pickle
+import sys
+
+import pytest
+from notebook_files import figure, write_notebook
+
+import lepton_nb as lnb
+from lepton_nb.background import BackgroundRun
+from lepton_nb.reports.run import plan
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A current folder and a home of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def manifest(report):
+    return json.loads(report.manifest.read_text())
+
+
+def stream(report):
+    """Everything that the cells of the executed notebook printed."""
+    cells = json.loads(report.notebook.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    return "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+
+
+def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
+    source = write_notebook(
+        home / "flights.ipynb",
+        "# Delays\n",
+        "import lepton_nb as lnb\nlnb.record('auc', 0.75)\nlnb.record('epochs', epochs)\nprint(lnb.mode())",
+        figure(),
+        parameters="epochs: int = 3  # passes\nname: str = 'x'",
+    )
+    report = lnb.report(source, epochs=5)
+    assert report.folder.parent == home / "reports" / "out"
+    assert report.folder.name.startswith("flights-20")
+    assert sorted(path.name for path in report.folder.iterdir()) == ["flights.ipynb", "manifest.json", "report.html"]
+    assert os.listdir(report.folder.parent) == [report.folder.name]
+    assert report.status == "finished"
+    assert report.metrics == {"auc": 0.75, "epochs": 5}
+    assert stream(report) == "report\n"
+    facts = manifest(report)
+    assert facts["schema_version"] == 1
+    assert facts["status"] == "finished"
+    assert facts["metrics"] == {"auc": 0.75, "epochs": 5}
+    assert facts["parameters"]["epochs"] == {
+        "value": 5, "given": True, "default": 3, "default_source": "3", "type": "int", "help": "passes",
+    }  # fmt: skip
+    assert facts["parameters"]["name"]["value"] == "x"
+    assert [cell["status"] for cell in facts["cells"]] == ["completed"] * 4
+    assert [cell["source_index"] for cell in facts["cells"]] == [0, None, 2, 3]
+    assert facts["versions"]["lepton_nb"] == lnb.__version__
+    assert facts["files"]["report.html"]["bytes"] == report.html.stat().st_size
+    assert "<title>Delays</title>" in report.html.read_text()
+    assert "flights [3/5] Delays" in capsys.readouterr().err
+
+
+def test_the_kernel_is_this_python_whatever_is_in_the_home_folder(home, monkeypatch):
+    kernels = home / "data" / "kernels" / "python3"
+    kernels.mkdir(parents=True)
+    spec = {"argv": ["/bin/false"], "display_name": "Wrong", "language": "python"}
+    (kernels / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(home / "data"))
+    monkeypatch.setenv("JUPYTER_PATH", str(home / "data"))
+    source = write_notebook(home / "where.ipynb", "import sys\nprint(sys.executable)")
+    assert stream(lnb.report(source, output="out")) == f"{sys.executable}\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["\"; raise SystemExit('no')\n", "'''\"\"\"\\", "</script><b>&amp;", "{0}{epochs}", "a\r\n\tb\x00\u2028é🙂"]
+)
+def test_parameters_arrive_as_data(text, home):
+    source = write_notebook(home / "{odd} name.ipynb", "print(name.encode().hex())", parameters="name: str = ''")
+    report = lnb.report(source, output=home / "o{u}t", name=text)
+    assert bytes.fromhex(stream(report).strip()).decode() == text
+    assert manifest(report)["parameters"]["name"]["value"] == text
+    assert "<b>&amp;amp;" not in report.html.read_text()
+
+
+def test_lists_dicts_and_special_floats_arrive(home):
+    source = write_notebook(
+        home / "types.ipynb",
+        "print(repr((a, b, c, d)))",
+        parameters="a: list[int]\nb: dict[str, float]\nc: float\nd: bool",
+    )
+    report = lnb.report(source, output="out", a=[1, 2], b={"x'": 0.5}, c=float("inf"), d=True)
+    assert stream(report) == '([1, 2], {"x\'": 0.5}, inf, True)\n'
+    assert manifest(report)["parameters"]["c"]["value"] == "Infinity"
+
+
+def test_bad_parameters_raise_before_anything_is_made(home):
+    source = write_notebook(home / "a.ipynb", "open('ran', 'w')", parameters="epochs: int = 3")
+    with pytest.raises(lnb.ReportError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
+        lnb.report(source, epoch=2)
+    assert sorted(path.name for path in home.iterdir()) == ["a.ipynb"]
+
+
+def test_a_notebook_without_parameters_cell(home):
+    source = write_notebook(home / "a.ipynb", "print(1)")
+    with pytest.raises(lnb.ReportError, match="no parameters cell; tag one cell"):
+        lnb.report(source, epochs=2)
+    assert lnb.report(source, output="out").status == "finished"
+
+
+def test_a_failing_cell_leaves_a_report_that_shows_the_error(home):
+    source = write_notebook(
+        home / "bad.ipynb",
+        "# Title\n",
+        "import lepton_nb as lnb\nlnb.record('before', 1)\nprint('so far')",
+        "## The bad part\n",
+        "{}['<missing>']",
+        "print('never')",
+        parameters="a: int = 1",
+    )
+    with pytest.raises(lnb.ReportError, match=r"cell 5 of bad.ipynb \(The bad part\) failed: KeyError") as raised:
+        lnb.report(source, output="out", a=2)
+    error = raised.value
+    assert (error.cell, error.ename, error.evalue) == (4, "KeyError", "'<missing>'")
+    assert error.report.status == "failed"
+    assert error.report.metrics == {"before": 1}
+    assert pickle.loads(pickle.dumps(error)).report.html == error.report.html
+    page = error.report.html.read_text()
+    assert "so far" in page
+    assert "never" not in page
+    assert "&lt;missing&gt;" in page
+    assert 'href="#failed-cell"' in page
+    facts = manifest(error.report)
+    assert facts["status"] == "failed"
+    assert facts["failure"]["cell"] == 4
+    assert [cell["status"] for cell in facts["cells"]] == ["completed", "completed", "completed", "failed", "pending"]
+    assert stream(error.report) == "so far\n"
+
+
+def test_a_cell_that_may_raise_does_not_fail_the_report(home):
+    import nbformat
+
+    source = write_notebook(home / "may.ipynb", "1 / 0", "print('after')")
+    node = nbformat.read(source, 4)
+    node.cells[0].metadata["tags"] = ["raises-exception"]
+    nbformat.write(node, source)
+    report = lnb.report(source, output="out")
+    assert report.status == "finished"
+    assert stream(report) == "after\n"
+
+
+def test_a_kernel_that_dies_is_a_failure(home):
+    source = write_notebook(home / "dies.ipynb", "print('here', flush=True)", "import os\nos._exit(9)")
+    with pytest.raises(lnb.ReportError, match="the kernel died") as raised:
+        lnb.report(source, output="out")
+    assert raised.value.cell == 1
+    assert stream(raised.value.report) == "here\n"
+
+
+def test_the_time_limit_ends_the_kernel(home):
+    source = write_notebook(home / "slow.ipynb", "import time\nprint('started', flush=True)\ntime.sleep(600)", "1")
+    with pytest.raises(lnb.ReportError, match="longer than timeout_s=3; raise timeout_s") as raised:
+        lnb.report(source, output="out", timeout_s=3)
+    assert [cell["status"] for cell in manifest(raised.value.report)["cells"]] == ["failed", "pending"]
+
+
+def test_a_stopped_run_leaves_a_cancelled_report(home):
+    source = write_notebook(home / "stop.ipynb", "print('first')", "import time\ntime.sleep(600)", "1")
+    run: BackgroundRun = plan(source, {}, output="out").run()
+    second = []
+    run.watch(lambda event: second.append(event) if getattr(event, "done", 0) == 1 else None)
+    run.start()
+    while not second:
+        run._thread.join(0.05)
+    report = run.stop(60).wait()
+    assert report.status == "cancelled"
+    assert manifest(report)["status"] == "cancelled"
+    assert [cell["status"] for cell in manifest(report)["cells"]] == ["completed", "cancelled", "pending"]
+    assert "its run was cancelled" in report.html.read_text()
+
+
+def test_an_earlier_report_is_replaced_and_other_files_never_are(home):
+    source = write_notebook(home / "a.ipynb", "print(1)")
+    first = lnb.report(source, output="out")
+    (first.folder / "left.txt").write_text("of the first")
+    second = lnb.report(source, output="out")
+    assert second.folder == first.folder
+    assert not (second.folder / "left.txt").exists()
+    mine = home / "mine"
+    mine.mkdir()
+    (mine / "thesis.tex").write_text("years")
+    with pytest.raises(lnb.ReportError, match="holds other files and no report"):
+        lnb.report(source, output=mine)
+    assert os.listdir(mine) == ["thesis.tex"]
+    assert sorted(os.listdir(home)) == ["a.ipynb", "mine", "out"]
+
+
+@pytest.mark.parametrize("folder", ["file/out", "file", "/proc/out"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_runs(folder, home):
+    (home / "file").write_text("")
+    source = write_notebook(home / "a.ipynb", "open('ran', 'w')")
+    with pytest.raises(lnb.ReportError, match="output folder"):
+        lnb.report(source, output=folder)
+    assert not (home / "ran").exists()
+
+
+def test_notebooks_that_are_none(home):
+    with pytest.raises(lnb.ReportError, match=r"there is no notebook .*gone.ipynb"):
+        lnb.report("gone.ipynb")
+    (home / "bad.ipynb").write_text("{}")
+    with pytest.raises(lnb.ReportError, match="is not a Jupyter notebook"):
+        lnb.report("bad.ipynb")
+    source = write_notebook(home / "r.ipynb", "1")
+    node = json.loads(source.read_text())
+    node["metadata"]["kernelspec"] = {"name": "ir", "display_name": "R", "language": "R"}
+    source.write_text(json.dumps(node))
+    with pytest.raises(lnb.ReportError, match="is written in R"):
+        lnb.report(source)
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+def test_a_time_limit_is_positive(timeout_s, home):
+    with pytest.raises(lnb.ReportError, match="timeout_s must be more than 0"):
+        lnb.report(write_notebook(home / "a.ipynb", "1"), timeout_s=timeout_s)
+
+
+def test_a_report_can_be_made_where_an_event_loop_runs_as_in_a_notebook(home):
+    source = write_notebook(home / "a.ipynb", "print(1)")
+
+    async def cell():
+        return lnb.report(source, output="out")
+
+    assert asyncio.run(cell()).status == "finished"
+
+
+def test_the_notebook_runs_in_its_own_folder(home):
+    (home / "deep").mkdir()
+    source = write_notebook(home / "deep" / "a.ipynb", "import os\nprint(os.getcwd())")
+    assert stream(lnb.report(source, output="out")) == f"{home / 'deep'}\n"
+    assert os.getcwd() == str(home)
