@@ -1,9 +1,9 @@
 """How well can late flights be foreseen, and what holds the network back?
 
-Trains the quickstart's network with dropout and weight decay, and without, for several seeds, on two splits: by time (the test part is
-the last two months, as in use) and at random (its flights share hours, and with them the weather, with training
-flights). Prints AUC and log loss on the training and test parts beside a logistic regression and the training
-part's late rate of the carrier and hour.
+Trains the quickstart's network with dropout and weight decay, and without, for several seeds, on two splits: by time
+(the test part is the last two months, as in use) and at random (its flights share hours, and with them the weather,
+with training flights). Prints AUC and log loss on the training and test parts beside a logistic regression and the
+training part's late rate of the carrier and hour.
 """
 
 from __future__ import annotations
