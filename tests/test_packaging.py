@@ -124,18 +124,24 @@ def test_repo2docker_accepts_the_repository(tmp_path: Path) -> None:
     assert "Building conda environment for python=3.11" in dockerfile
 
 
+def make(*arguments: str) -> list[str]:
+    """What a make says that is not told that another make started these tests."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+    }
+    command = ["make", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment
+    ).stdout.splitlines()
+
+
 def test_make_help_names_every_target() -> None:
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    listed = {line.split()[1] for line in done.stdout.splitlines()}
-    assert listed == set(TARGETS)
+    assert {line.split()[1] for line in make("help")} == set(TARGETS)
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name not in {"help", "clean"}])
 def test_every_target_sets_itself_up_first(target: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
-    commands = [line for line in done.stdout.splitlines() if not line.startswith("make")]
-    assert commands[0] == "sh scripts/setup.sh"
+    assert make("-n", target)[0] == "sh scripts/setup.sh"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ IGNORED_VARIABLES = {
     "PYTEST_CURRENT_TEST",
     # What libraries set when they are imported, which happens in whichever test comes first.
     "_RJEM_MALLOC_CONF",  # polars
+    "TORCHINDUCTOR_CACHE_DIR",  # torch
     "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # scikit-learn
     "ENABLE_RUNTIME_UPTIME_TELEMETRY", "HDF5_PLUGIN_PATH", "TF2_BEHAVIOR", "TPU_ML_PLATFORM", "TPU_ML_PLATFORM_VERSION",
 }  # fmt: skip
@@ -45,7 +46,7 @@ class Snapshot:
 
     threads: dict[threading.Thread, str]
     processes: dict[tuple[int, float], str]
-    ports: dict[tuple[int, int], str]
+    sockets: dict[int, str]
     environment: dict[str, str]
     folders: dict[str, str]
 
@@ -56,7 +57,7 @@ def take() -> Snapshot:
     return Snapshot(
         threads={thread: f"thread {thread.name!r}" for thread in threading.enumerate() if not _kept(thread)},
         processes={key: f"process {key[0]} ({_command(process)})" for key, process in alive.items()},
-        ports=dict(_ports([psutil.Process(), *alive.values()])),
+        sockets=dict(_sockets([os.getpid(), *(pid for pid, _ in alive)])),
         environment={name: value for name, value in os.environ.items() if name not in IGNORED_VARIABLES},
         folders={path.name: f"folder {path}" for path in Path(tempfile.gettempdir()).glob(f"{TEMP_PREFIX}*")},
     )
@@ -65,9 +66,13 @@ def take() -> Snapshot:
 def started(before: Snapshot, after: Snapshot) -> list[str]:
     """Descriptions of all that is in `after` and was not in `before`, the environment aside."""
     found: list[str] = []
-    for kind in ("threads", "processes", "ports", "folders"):
+    for kind in ("threads", "processes", "folders"):
         old, new = getattr(before, kind), getattr(after, kind)
         found += [new[key] for key in new if key not in old]
+    # The kernel's table of sockets is slow to read: it is asked only when there are new ones.
+    if unknown := after.sockets.keys() - before.sockets.keys():
+        ports = _listening()
+        found += [f"listening port {ports[key]} of {after.sockets[key]}" for key in sorted(unknown) if key in ports]
     return found
 
 
@@ -77,16 +82,24 @@ def changed(before: dict[str, str], after: dict[str, str]) -> dict[str, tuple[st
     return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
 
 
+# Processes that were seen and are not ours.
+_strangers: set[tuple[int, float]] = set()
+
+
 def _descendants() -> list[psutil.Process]:
     """Children of children too, and processes that carry our mark though their parent is gone; no zombies."""
     own = psutil.Process()
     found = {process.pid: process for process in own.children(recursive=True)}
     mark = os.environ.get(MARK_VARIABLE)
     for process in psutil.process_iter():
-        if mark and process.pid != own.pid and process.pid not in found and process.create_time() >= own.create_time():
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(MARK_VARIABLE) == mark:
-                    found[process.pid] = process
+        with contextlib.suppress(psutil.Error, OSError):
+            key = (process.pid, process.create_time())
+            if process.pid in found or key in _strangers or process == own:
+                continue
+            if process.create_time() >= own.create_time() and process.environ().get(MARK_VARIABLE) == mark:
+                found[process.pid] = process
+            else:
+                _strangers.add(key)
     return [process for process in found.values() if _running(process)]
 
 
@@ -105,13 +118,27 @@ def _command(process: psutil.Process) -> str:
         return "gone"
 
 
-def _ports(processes: list[psutil.Process]) -> Iterator[tuple[tuple[int, int], str]]:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            for connection in process.net_connections(kind="inet"):
-                if connection.status == psutil.CONN_LISTEN:
-                    port = connection.laddr.port
-                    yield (process.pid, port), f"listening port {port} of process {process.pid}"
+def _sockets(pids: list[int]) -> Iterator[tuple[int, str]]:
+    """The open sockets of processes: the kernel's number of each, and whose it is."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(OSError):
+                    kind, _, number = os.readlink(entry.path).partition(":")
+                    if kind == "socket":
+                        yield int(number.strip("[]")), f"process {pid}"
+
+
+def _listening() -> dict[int, int]:
+    """Ports that anything listens on with TCP, by the kernel's number of the socket."""
+    found = {}
+    for name in ("tcp", "tcp6"):
+        path = Path("/proc/net") / name
+        for line in path.read_text().splitlines()[1:] if path.exists() else []:
+            _, address, _, state, *_, number = line.split()[:10]
+            if state == "0A":
+                found[int(number)] = int(address.rpartition(":")[2], 16)
+    return found
 
 
 def _kept(thread: threading.Thread) -> bool:
@@ -139,7 +166,7 @@ class _Watch:
     variables: dict[str, set[str | None]]
 
     def adopt(self, before: Snapshot, after: Snapshot) -> None:
-        for kind in ("threads", "processes", "ports", "folders"):
+        for kind in ("threads", "processes", "sockets", "folders"):
             old, new = getattr(before, kind), getattr(after, kind)
             getattr(self.before, kind).update({key: new[key] for key in new if key not in old})
         for name, (old_value, new_value) in changed(before.environment, after.environment).items():
