@@ -18,7 +18,9 @@ APT_TIMEOUT_S = 420
 
 def main() -> int:
     """0 when there is a browser in the end; else 1, with the command to run on stderr."""
-    for attempt in (None, _with_apt, _with_playwright):
+    # A browser that was asked for by name is not replaced by another.
+    attempts = () if os.environ.get(browser.VARIABLE) else (_with_apt, _with_playwright)
+    for attempt in (None, *attempts):
         if attempt is not None:
             attempt()
         found = browser.find()

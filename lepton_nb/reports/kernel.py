@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
@@ -62,8 +65,6 @@ class ReportKernel(AsyncKernelManager):
 
     def end(self) -> None:
         """End the kernel, first politely, and then every process that came from it and is still there."""
-        import psutil
-
         family: list[psutil.Process] = []
         try:
             if isinstance(self.provisioner, LocalProvisioner) and self.has_kernel:
@@ -77,10 +78,13 @@ class ReportKernel(AsyncKernelManager):
             run_sync(self.cleanup_resources)()
             for client in self._clients:
                 client.stop_channels()
+            _signal(family, psutil.Process.terminate)
             _, alive = psutil.wait_procs(family, timeout=STRAGGLERS_S)
-            for process in alive:
-                try:
-                    process.kill()
-                except psutil.NoSuchProcess:
-                    continue
+            _signal(alive, psutil.Process.kill)
             psutil.wait_procs(alive, timeout=STRAGGLERS_S)
+
+
+def _signal(processes: list[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            send(process)

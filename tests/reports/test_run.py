@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 
+import psutil
 import pytest
 from notebook_files import figure, write_notebook
 
@@ -81,7 +82,7 @@ def test_parameters_arrive_as_data(text, home):
     report = lnb.report(source, output=home / "o{u}t", name=text)
     assert bytes.fromhex(stream(report).strip()).decode() == text
     assert manifest(report)["parameters"]["name"]["value"] == text
-    assert "<b>&amp;amp;" not in report.html.read_text()
+    assert "</script><b>" not in report.html.read_text()
 
 
 def test_lists_dicts_and_special_floats_arrive(home):
@@ -158,11 +159,32 @@ def test_a_kernel_that_dies_is_a_failure(home):
     assert stream(raised.value.report) == "here\n"
 
 
+def test_processes_that_a_cell_left_behind_are_ended(home):
+    source = write_notebook(
+        home / "a.ipynb",
+        "import subprocess\nleft = subprocess.Popen(['sleep', '600'], start_new_session=True)\nprint(left.pid)",
+    )
+    report = lnb.report(source, output="out")
+    assert not psutil.pid_exists(int(stream(report)))
+
+
+@pytest.mark.parametrize("after_s", [0, 0.1, 0.4, 0.8])
+def test_a_run_can_be_stopped_while_its_kernel_starts(after_s, home):
+    run = plan(write_notebook(home / "a.ipynb", "import time\ntime.sleep(600)"), {}, output="out").run().start()
+    run._over.wait(after_s)
+    report = run.stop(60).wait()
+    assert report.status == "cancelled"
+    assert manifest(report)["cells"][0]["status"] in ("pending", "cancelled")
+    assert sorted(os.listdir(home)) == ["a.ipynb", "out"]
+
+
 def test_the_time_limit_ends_the_kernel(home):
     source = write_notebook(home / "slow.ipynb", "import time\nprint('started', flush=True)\ntime.sleep(600)", "1")
     with pytest.raises(lnb.ReportError, match="longer than timeout_s=3; raise timeout_s") as raised:
         lnb.report(source, output="out", timeout_s=3)
-    assert [cell["status"] for cell in manifest(raised.value.report)["cells"]] == ["failed", "pending"]
+    statuses = [cell["status"] for cell in manifest(raised.value.report)["cells"]]
+    # On a busy machine the kernel itself may take that long.
+    assert statuses in (["failed", "pending"], ["pending", "pending"])
 
 
 def test_a_stopped_run_leaves_a_cancelled_report(home):
@@ -172,7 +194,7 @@ def test_a_stopped_run_leaves_a_cancelled_report(home):
     run.watch(lambda event: second.append(event) if getattr(event, "done", 0) == 1 else None)
     run.start()
     while not second:
-        run._thread.join(0.05)
+        run._over.wait(0.05)
     report = run.stop(60).wait()
     assert report.status == "cancelled"
     assert manifest(report)["status"] == "cancelled"
