@@ -285,7 +285,8 @@ def quantile(column: str, q: float, **options: Any) -> Quantile:
     """The q-quantile of the values that are not null, 0 <= q <= 1; null where there is none. Float64, exact.
 
     Linear interpolation between the two closest values at rank q * (n - 1), as Polars'
-    `quantile(q, interpolation="linear")` and R's type 7. NaN sorts as the largest value.
+    `quantile(q, interpolation="linear")` and R's type 7. NaN sorts as the largest value. Every value is kept until
+    the end: 8 bytes each, which on a cluster travel.
     """
     _column("quantile", column, options, ("q",))
     if isinstance(q, bool) or not isinstance(q, int | float) or math.isnan(q) or not 0 <= q <= 1:
