@@ -58,6 +58,7 @@ def app(notebook: Path, *, port: int | None, browser: bool) -> int:
         "--VoilaConfiguration.allow_template_override=NO",
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
         "--VoilaConfiguration.show_tracebacks=True",
+        "--KernelManager.transport_encryption=auto",
     ]
     if port is not None:
         options += [f"--Voila.port={port}", "--Voila.port_retries=0"]
