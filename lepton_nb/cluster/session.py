@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lepton_nb.cluster import cpu, cuda
 from lepton_nb.cluster.choose import Backend, choose, cuda_missing
@@ -103,7 +103,7 @@ class Cluster:
     @property
     def workers(self) -> tuple[str, ...]:
         """The addresses of the workers that are there now, in the order of their names."""
-        return tuple(worker.address for worker in workers_of(self.client.scheduler_info(n_workers=-1)))
+        return tuple(worker.address for worker in workers_of(self._identity()))
 
     @property
     def dashboard(self) -> str:
@@ -160,7 +160,7 @@ class Cluster:
             reason=self.reason,
             secure=self.secure,
             dashboard=self.dashboard,
-            workers=workers_of(self.client.scheduler_info(n_workers=-1)),
+            workers=workers_of(self._identity()),
         )
 
     def close(self) -> None:
@@ -169,6 +169,11 @@ class Cluster:
             steps.callback(self._scratch.close)
             steps.callback(self._cluster.close)
             steps.callback(self._client.close)
+
+    def _identity(self) -> Any:
+        # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the place of
+        # the one asked for (distributed 2026.7.1).
+        return self.client.sync(self.client.scheduler.identity, n_workers=-1)
 
     def _require_open(self) -> None:
         if self.closed:

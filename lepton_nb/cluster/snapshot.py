@@ -36,7 +36,7 @@ class ClusterSnapshot:
 
 
 def workers_of(info: Mapping[str, Any]) -> tuple[WorkerSnapshot, ...]:
-    """The workers in what `distributed.Client.scheduler_info(n_workers=-1)` returns."""
+    """The workers in what a Dask scheduler's `identity(n_workers=-1)` returns."""
     workers = [_worker(address, state) for address, state in info["workers"].items()]
     return tuple(sorted(workers, key=lambda worker: (len(worker.name), worker.name)))
 

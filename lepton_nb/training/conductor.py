@@ -125,7 +125,9 @@ class _Shepherd:
     def _workers(self) -> tuple[str, ...]:
         if self._client.status == "running":
             with contextlib.suppress(Exception):  # closing in this very moment: the same as closed
-                return tuple(self._client.scheduler_info(n_workers=-1)["workers"])
+                # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the
+                # place of the one asked for (distributed 2026.7.1), and every worker would count as lost.
+                return tuple(self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"])
         raise TrainingError("the cluster was closed while the run went on; keep it open until run.wait() returns")
 
     def _write(self) -> None:

@@ -35,6 +35,7 @@ class Gang:
         self._ready: set[int] = set()
         self._failing_since_s: float | None = None
         self._told: set[tuple[int, str]] = set()
+        self._late: dict[int, dict[str, Any]] = {}
 
     @property
     def wants_rows(self) -> bool:
@@ -64,7 +65,9 @@ class Gang:
             self._fail(now_s)
 
     def take_result(self, result: RankResult, now_s: float) -> None:
-        """Note how a rank ended; the first result counts."""
+        """Note how a rank ended; the first result counts. A late one was killed, so it did not end by itself."""
+        if result.rank in self._late and result.error is not None:
+            result.error = self._late[result.rank]
         self.results.setdefault(result.rank, result)
         if result.error is not None:
             self._fail(now_s)
@@ -78,18 +81,20 @@ class Gang:
 
     def take_time(self, now_s: float) -> None:
         """Give up on ranks that are late: to be ready, or to end after another has failed."""
-        if not self.ready and now_s > self._deadline_s:
+        if not self.ready and now_s > self._deadline_s and self._failing_since_s is None:
             for seat in self.seats:
                 if seat.rank not in self._ready:
-                    self._late(seat.rank, now_s)
+                    self._give_up(seat.rank, now_s)
         if self._failing_since_s is not None and now_s > self._failing_since_s + GIVE_UP_S:
             for seat in self.seats:
                 self.results.setdefault(seat.rank, RankResult(seat.rank, None))
 
     def due(self, now_s: float) -> list[Command]:
         """What ranks are to be told now, each thing once."""
+        failing_since_s = self._failing_since_s
+        patience_s = 0.0 if self._late else GRACE_S
         aborting = (self.stopping and not self.ready) or (
-            self._failing_since_s is not None and now_s > self._failing_since_s + GRACE_S
+            failing_since_s is not None and now_s >= failing_since_s + patience_s
         )
         commands: list[Command] = []
         for rank in self.folders:
@@ -134,15 +139,17 @@ class Gang:
     def _aborted(self, result: RankResult) -> bool:
         return (result.rank, "abort") in self._told and _error(result)["kind_of"] == "crash"
 
-    def _late(self, rank: int, now_s: float) -> None:
+    def _give_up(self, rank: int, now_s: float) -> None:
         if rank not in self.folders:
             what = "has not started: its worker is busy with other tasks, wait for them or use another cluster"
         elif self._meeting is None and rank == 0:
             what = "has started, but not loaded PyTorch; the machine may be overloaded, or raise start_timeout_s"
         else:
             what = "has started, but not met the other ranks; raise start_timeout_s if the machine is slow"
-        error = {"kind_of": "late", "message": what, "traceback": ""}
-        self.take_result(RankResult(rank, None, error=error), now_s)
+        self._late[rank] = {"kind_of": "late", "message": what, "traceback": ""}
+        if rank not in self.folders:
+            self.take_result(RankResult(rank, None, error=self._late[rank]), now_s)
+        self._fail(now_s)
 
     def _fail(self, now_s: float) -> None:
         if self._failing_since_s is None:

@@ -1,0 +1,213 @@
+"""What a run says when something breaks, and that it leaves no rank behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from types import SimpleNamespace
+
+import dask
+import numpy as np
+import polars as pl
+import psutil
+import pytest
+import torch
+from torch import nn
+
+import lepton_nb as lnb
+from lepton_nb.events import Progress
+
+DATA = pl.DataFrame(np.random.default_rng(0).normal(size=(600, 3)), schema=["a", "b", "c"]).with_columns(
+    y=pl.col("a") > 0
+)
+
+
+def breaking(action):
+    """A builder of a model that does `action(rank, step)` in each training step; it travels whole to the ranks."""
+
+    def build(features):
+        class Breaking(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(features, 1)
+                self.seen = 0
+
+            def forward(self, rows):
+                if self.training:
+                    self.seen += 1
+                    action(torch.distributed.get_rank(), self.seen)
+                return self.layer(rows)
+
+        return Breaking()
+
+    return build
+
+
+def start(cluster, model, **options):
+    return lnb.train(model, DATA, target="y", batch_size=20, cluster=cluster, **options)
+
+
+def wait_until_training(run):
+    trains = threading.Event()
+    run.watch(lambda event: trains.set() if isinstance(event, Progress) and event.done else None)
+    assert trains.wait(60), run.error
+
+
+def ranks():
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if "lepton_nb.training.torch_rank" in child.cmdline()]
+
+
+def test_a_rank_that_raises_is_named_with_its_traceback_and_output(cluster):
+    def action(rank, step):
+        if rank == 1 and step == 3:
+            print("on the way to the fault")
+            raise ZeroDivisionError("no luck today")
+
+    run = start(cluster, breaking(action))
+    with pytest.raises(lnb.TrainingError) as caught:
+        run.wait(60)
+    assert caught.value.rank == 1
+    assert caught.value.worker == cluster.workers[1]
+    assert "rank 1 of 2" in str(caught.value)
+    assert "ZeroDivisionError: no luck today" in caught.value.traceback
+    assert "on the way to the fault" in caught.value.output
+    assert not ranks()
+
+
+def test_a_rank_that_is_killed_is_named_with_the_signal(cluster):
+    def action(rank, step):
+        if rank == 0 and step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with pytest.raises(lnb.TrainingError, match=r"rank 0 of 2 on .* was killed by signal 9") as caught:
+        start(cluster, breaking(action)).wait(60)
+    assert (caught.value.rank, caught.value.exit_code) == (0, -9)
+    assert not ranks()
+
+
+def test_a_rank_that_hangs_does_not_outlive_one_that_fails(cluster):
+    def action(rank, step):
+        if rank == 1:
+            threading.Event().wait()
+        raise ValueError("the other one hangs")
+
+    with pytest.raises(lnb.TrainingError, match="the other one hangs"):
+        start(cluster, breaking(action)).wait(60)
+    assert not ranks()
+
+
+def test_a_rank_that_never_comes_up_is_named(cluster):
+    def build(features):
+        threading.Event().wait()
+
+    with pytest.raises(lnb.TrainingError, match=r"rank 0 of 2 on .* raise start_timeout_s"):
+        start(cluster, build, start_timeout_s=6.0).wait(60)
+    assert not ranks()
+
+
+def test_a_loss_that_is_not_finite_names_the_step(cluster):
+    data = DATA.with_columns(pl.col("a") * 1e30, y=pl.col("a") * 1e30)
+    run = lnb.train(lnb.models.mlp((4,), task="regression"), data, target="y", batch_size=100, cluster=cluster)
+    with pytest.raises(lnb.TrainingError, match=r"the loss is (inf|nan) at step 1; try a smaller learning_rate"):
+        run.wait(60)
+    assert run.error.step == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        (nn.Linear(3, 2), {"loss": "mse"}, r"loss 'mse' needs one output a row; the model gives 2"),
+        (nn.Linear(5, 1), {}, r"cannot take a batch of the shape \(2, 3\) \(rows, features\)"),
+        (nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)), {}, "use LayerNorm or GroupNorm"),
+        (lambda: 3, {}, "the model function returned a int; return a torch.nn.Module"),
+    ],
+)
+def test_a_model_that_does_not_fit_says_why(cluster, model, options, message):
+    with pytest.raises(lnb.TrainingError, match=message) as caught:
+        start(cluster, model, **options).wait(60)
+    assert "Traceback" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_ends_the_run_and_every_rank():
+    with lnb.Cluster(workers=2, memory="1GB") as cluster:
+        run = start(cluster, lnb.models.mlp(), epochs=100_000)
+        wait_until_training(run)
+        alive = ranks()
+        assert len(alive) == 2
+        victim = cluster.workers[1]
+        os.kill(cluster.client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
+        with pytest.raises(lnb.TrainingError, match="rank 1 of 2 on .* was lost with its worker") as caught:
+            run.wait(60)
+        assert caught.value.worker == victim
+        _, left = psutil.wait_procs(alive, timeout=10)
+        assert not left
+
+
+@pytest.mark.slow
+def test_a_closed_cluster_ends_the_run_and_every_rank():
+    with lnb.Cluster(workers=2, memory="1GB") as cluster:
+        run = start(cluster, lnb.models.mlp(), epochs=100_000)
+        wait_until_training(run)
+        alive = ranks()
+    with pytest.raises(lnb.TrainingError, match="the cluster was closed"):
+        run.wait(60)
+    _, left = psutil.wait_procs(alive, timeout=10)
+    assert len(alive) == 2
+    assert not left
+
+
+@pytest.mark.slow
+def test_a_client_that_goes_away_takes_its_ranks_along_and_leaves_the_turn_to_others():
+    from distributed import Client
+
+    quick = {
+        "distributed.scheduler.locks.lease-timeout": "2s",
+        "distributed.scheduler.locks.lease-validation-interval": "200ms",
+    }
+    with dask.config.set(quick), lnb.Cluster(workers=2, memory="1GB") as cluster:
+        address, security = cluster.client.scheduler.address, cluster.client.security
+        client = Client(address, security=security, set_as_default=False)
+        guest = SimpleNamespace(client=client, workers=cluster.workers, backend="cpu")
+        run = start(guest, lnb.models.mlp(), epochs=100_000)
+        wait_until_training(run)
+        alive = ranks()
+        client.close()
+        with pytest.raises(lnb.TrainingError, match="the cluster was closed"):
+            run.wait(60)
+        _, left = psutil.wait_procs(alive, timeout=10)
+        assert len(alive) == 2
+        assert not left
+        assert start(cluster, lnb.models.mlp(), epochs=1).wait(60).step == 30
+
+
+@pytest.mark.slow
+def test_a_killed_kernel_leaves_no_rank(tmp_path):
+    script = tmp_path / "kernel.py"
+    script.write_text(
+        textwrap.dedent("""
+        import polars as pl
+        import lepton_nb as lnb
+        if __name__ == "__main__":
+            data = pl.DataFrame({"a": [0.0, 1.0] * 500, "y": [0, 1] * 500})
+            with lnb.Cluster(workers=2, memory="1GB") as cluster:
+                run = lnb.train(lnb.models.mlp(), data, target="y", epochs=1_000_000, cluster=cluster)
+                run.watch(lambda event: print("training", flush=True) if getattr(event, "done", 0) else None)
+                run.wait()
+        """)
+    )
+    kernel = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    with kernel:
+        assert kernel.stdout.readline() == "training\n"
+        alive = ranks()
+        assert len(alive) == 2
+        kernel.kill()
+    _, left = psutil.wait_procs(alive, timeout=10)
+    assert not left
+
+
+def test_a_broken_run_does_not_stand_in_the_way_of_the_next(cluster):
+    assert start(cluster, lnb.models.mlp(), epochs=1).wait(60).step == 30

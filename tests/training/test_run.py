@@ -1,0 +1,209 @@
+import copy
+import math
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+import lepton_nb as lnb
+from lepton_nb.events import Progress, Status
+from lepton_nb.training.sharding import epoch_order
+
+RANDOM = np.random.default_rng(7)
+ROWS = 937  # with a batch of 96: ten steps, the last of 73 rows, which neither 2 nor 3 ranks can share evenly
+BATCH = 96
+NAMES = [f"x{i}" for i in range(6)]
+
+
+def table(rows=ROWS, task="binary", seed=0):
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(rows, len(NAMES)))
+    signal = features[:, 0] - features[:, 1] * features[:, 2] + 0.3 * random.normal(size=rows)
+    target = {"binary": signal > 0, "multiclass": np.digitize(signal, (-1, 1)), "regression": signal}[task]
+    return pl.DataFrame(features, schema=NAMES).with_columns(y=pl.Series(target))
+
+
+@pytest.fixture(scope="module")
+def three_workers():
+    with lnb.Cluster(workers=3, memory="1GB") as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def trained(cluster):
+    """A finished binary run with validation, which several tests look at."""
+    data = table(4000)
+    model = lnb.models.mlp(hidden=(32,))
+    run = lnb.train(
+        model, data, target="y", epochs=6, batch_size=128, learning_rate=0.01, validation=table(501, seed=1),
+        cluster=cluster, log_every_steps=10,
+    )  # fmt: skip
+    return run.wait(120)
+
+
+def train_plainly(model, data, optimizer, epochs):
+    """The loop that anyone would write for one process."""
+    features = torch.from_numpy(data.select(NAMES).to_numpy(writable=True))
+    target = torch.from_numpy(data["y"].cast(pl.Float64).to_numpy(writable=True))
+    losses = []
+    for epoch in range(epochs):
+        order = torch.from_numpy(epoch_order(len(data), 3, epoch))
+        for rows in order.split(BATCH):
+            loss = nn.functional.binary_cross_entropy_with_logits(model(features[rows]).squeeze(1), target[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "counts"), [("sgd", (1, 2, 3)), ("adam", (3,))])
+def test_any_number_of_ranks_equals_a_plain_loop_after_100_steps(three_workers, kind, counts):
+    torch.manual_seed(0)
+    first = nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
+    plain = copy.deepcopy(first)
+    rate = 0.01 if kind == "adam" else 0.1
+    make = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
+    losses = train_plainly(plain, table(), make(plain.parameters(), lr=rate), epochs=10)
+    assert len(losses) == 100
+    for workers in counts:
+        run = lnb.train(
+            first, table(), target="y", workers=workers, epochs=10, batch_size=BATCH, learning_rate=rate, seed=3,
+            optimizer=kind, precision="float64", cluster=three_workers, log_every_steps=1,
+        ).wait(120)  # fmt: skip
+        for name, value in plain.state_dict().items():
+            np.testing.assert_allclose(run.model.state_dict()[name], value, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(run.steps["loss"], losses, rtol=0, atol=1e-12)
+        assert run.history["step"].to_list() == list(range(10, 101, 10))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), _fresh(first).parameters(), strict=True))
+
+
+def _fresh(like):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
+
+
+def test_a_run_learns_and_tells_its_history(trained):
+    assert trained.status is Status.FINISHED
+    assert trained.task == "binary"
+    history = trained.history
+    assert history["epoch"].to_list() == [1, 2, 3, 4, 5, 6]
+    assert history["step"].to_list() == [32 * epoch for epoch in range(1, 7)]
+    assert history["loss"].is_sorted(descending=True)
+    assert history["validation_mae"].null_count() == 6
+    assert history["elapsed_s"].is_sorted()
+    assert trained.steps["step"].to_list() == list(range(10, 193, 10))
+    assert trained.step == 192
+
+
+def test_validation_is_measured_over_all_rows_of_all_ranks(trained):
+    figures = trained.evaluate(table(501, seed=1))
+    assert figures["rows"] == 501
+    assert figures["loss"] == pytest.approx(trained.history["validation_loss"][-1], rel=1e-5)
+    assert figures["accuracy"] == pytest.approx(trained.history["validation_accuracy"][-1])
+    assert figures["auc"] > 0.9
+
+
+def test_predictions_are_the_probabilities_of_the_trained_module(trained):
+    fresh = table(100, seed=2)
+    features = torch.from_numpy(fresh.select(NAMES).to_numpy()).float()
+    with torch.no_grad():
+        expected = torch.sigmoid(trained.model(features).squeeze(1)).numpy()
+    np.testing.assert_allclose(trained.predict(fresh), expected, rtol=1e-5)
+    # The target is not needed, and neither the order of the columns nor others beside them matter.
+    shuffled = fresh.select(pl.lit("a").alias("note"), *reversed(NAMES))
+    np.testing.assert_array_equal(trained.predict(shuffled), trained.predict(fresh))
+    assert not trained.model.training
+
+
+def test_events_count_steps_and_none_is_lost(trained):
+    progress = [event for event in trained.events if isinstance(event, Progress)]
+    assert {event.total for event in progress} == {192}
+    assert [event.done for event in progress] == sorted(event.done for event in progress)
+    assert progress[-1].done == 192
+    assert progress[-1].values["loss"] == trained.history["loss"][-1]
+
+
+def test_more_workers_than_there_are_is_refused_with_both_numbers(cluster):
+    with pytest.raises(lnb.TrainingError, match="workers=5, but the cluster has 2") as caught:
+        lnb.train(lnb.models.mlp(), table(), target="y", workers=5, cluster=cluster)
+    assert (caught.value.want, caught.value.got) == (5, 2)
+
+
+def test_classes_are_learnt_by_a_function_that_builds_the_model_and_more_ranks_than_rows_in_a_step(cluster):
+    def build(features):
+        return nn.Sequential(nn.Linear(features, 16), nn.ReLU(), nn.Linear(16, 3))
+
+    data = table(601, "multiclass")  # the last step of an epoch has a single row, so one rank has none
+    run = lnb.train(build, data, target="y", epochs=8, batch_size=50, learning_rate=0.02, cluster=cluster).wait(120)
+    assert run.task == "multiclass"
+    chances = run.predict(data)
+    assert chances.shape == (601, 3)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert run.evaluate(data)["accuracy"] > 0.6
+
+
+def test_numbers_are_learnt_on_a_cluster_of_the_runs_own():
+    data = table(500, "regression")
+    model = lnb.models.mlp(hidden=(32,), task="regression")
+    run = lnb.train(
+        model, data, target="y", workers=1, epochs=20, batch_size=50, learning_rate=0.02, optimizer="adamw",
+        validation=data,
+    )  # fmt: skip
+    run.wait(120)
+    figures = run.evaluate(data)
+    assert figures["r2"] > 0.5
+    assert run.history["validation_mae"][-1] == pytest.approx(figures["mae"], rel=1e-4)
+    assert run.history["validation_accuracy"].null_count() == 20
+
+
+def test_a_stopped_run_keeps_its_model_and_history_and_a_waiting_one_takes_over(cluster):
+    data = table(4000)
+    long = lnb.train(lnb.models.mlp(), data, target="y", epochs=100_000, batch_size=128, cluster=cluster)
+    trains = threading.Event()
+    long.watch(lambda event: trains.set() if isinstance(event, Progress) and event.done else None)
+    assert trains.wait(60)
+    waiting = lnb.train(lnb.models.mlp(), data, target="y", epochs=1, cluster=cluster)
+    never = lnb.train(lnb.models.mlp(), data, target="y", epochs=1, cluster=cluster)
+    never.stop()
+    assert never.status is Status.STOPPED
+    with pytest.raises(lnb.TrainingError, match="stopped before its first step"):
+        _ = never.model
+    assert waiting.step == 0
+    long.stop()
+    assert long.status is Status.STOPPED
+    assert long.wait() is long
+    assert 0 < long.step < 100_000 * 32
+    assert long.history.height == long.step // 32
+    assert long.evaluate(data)["auc"] > 0.5
+    assert waiting.wait(120).status is Status.FINISHED
+
+
+def test_prepared_rows_are_trained_on_and_frames_are_prepared_alike(cluster):
+    frame = pl.DataFrame({"a": RANDOM.normal(50, 9, 400), "b": RANDOM.choice(["x", "y", "z"], 400)})
+    frame = frame.with_columns(late=(pl.col("a") > 50) ^ (pl.col("b") == "x"))
+    parts = lnb.prepare(frame, target="late")
+    run = lnb.train(
+        lnb.models.mlp((16,)), parts.train, validation=parts.validation, cluster=cluster, epochs=2, learning_rate=0.01
+    ).wait(120)
+    whole = run.predict(frame)
+    assert whole.shape == (400,)
+    np.testing.assert_allclose(run.predict(parts.test), run.predict(parts.test.rows))
+    without = frame.with_columns(late=pl.when(pl.int_range(400) < 5).then(None).otherwise(pl.col("late")))
+    np.testing.assert_array_equal(run.predict(without), whole)
+    assert math.isfinite(run.evaluate(parts.test)["loss"])
+
+
+def test_a_finished_run_leaves_nothing_on_the_cluster(cluster, trained):
+    def rank_folders():
+        import tempfile
+        from pathlib import Path
+
+        return len(list(Path(tempfile.gettempdir()).glob("lepton-nb-rank-*")))
+
+    assert cluster.client.run(rank_folders) == dict.fromkeys(cluster.workers, 0)
+    assert not cluster.client.futures
