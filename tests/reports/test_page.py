@@ -74,8 +74,16 @@ def test_the_page_can_be_read_by_everyone(report):
 def test_the_page_prints(report):
     with visiting(offline=True) as visit:
         visit.page.goto(report.html.as_uri())
-        visit.page.wait_for_selector(DRAWN)
-        assert visit.page.pdf().startswith(b"%PDF")
+        visit.page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length >= 12")
+        visit.page.evaluate(
+            "window.addEventListener('beforeprint', () => { window.onPaper = [...document.querySelectorAll("
+            "'[data-figure]')].map((box) => box.querySelector('.main-svg').width.baseVal.value) })"
+        )
+        wide = visit.page.evaluate("document.querySelector('[data-figure] .main-svg').width.baseVal.value")
+        assert visit.page.pdf(format="A4").startswith(b"%PDF")
+        assert visit.page.evaluate("window.onPaper") == [660, 660, 660]
+        again = f"document.querySelector('[data-figure] .main-svg').width.baseVal.value === {wide}"
+        visit.page.wait_for_function(again)
     assert visit.errors == []
 
 

@@ -8,6 +8,14 @@ for (const box of document.querySelectorAll("[data-figure]")) {
       console.error(error);
     });
 }
-// A page on paper is narrower than the window; figures that set their own width keep it.
-const fit = () => drawn.forEach((box) => Plotly.Plots.resize(box));
-window.matchMedia("print").addEventListener("change", fit);
+// Paper is narrower than the window, and a responsive figure would notice too late. Figures that set a width keep it.
+const PAPER_WIDTH = 660;
+const fitting = () => drawn.filter((box) => box.layout.autosize !== false && box.layout.width === undefined);
+let onPaper = [];
+window.addEventListener("beforeprint", () => {
+  onPaper = fitting();
+  onPaper.forEach((box) => Plotly.relayout(box, { autosize: false, width: PAPER_WIDTH }));
+});
+window.addEventListener("afterprint", () => {
+  onPaper.forEach((box) => Plotly.relayout(box, { autosize: true, width: null }));
+});
