@@ -78,7 +78,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each kind")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=10)
     options = parser.parse_args()
     print(f"on {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {options.seeds} seeds")
     with lnb.Cluster(workers=2) as cluster:
@@ -108,7 +108,7 @@ def main() -> None:
                         validation=validation,
                         workers=2,
                         epochs=options.epochs,
-                        batch_size=1024,
+                        batch_size=4096,
                         weight_decay=weight_decay,
                         seed=seed,
                         cluster=cluster,
