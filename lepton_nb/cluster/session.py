@@ -173,7 +173,9 @@ class Cluster:
     def _identity(self) -> Any:
         # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the place of
         # the one asked for (distributed 2026.7.1).
-        return self.client.sync(self.client.scheduler.identity, n_workers=-1)
+        scheduler = self.client.scheduler
+        assert scheduler is not None
+        return self.client.sync(scheduler.identity, n_workers=-1)
 
     def _require_open(self) -> None:
         if self.closed:

@@ -123,11 +123,12 @@ class _Shepherd:
             self._gang.take_result(_result_of(rank, future), now_s)
 
     def _workers(self) -> tuple[str, ...]:
-        if self._client.status == "running":
+        # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the place of
+        # the one asked for (distributed 2026.7.1), and every worker would count as lost.
+        scheduler = self._client.scheduler
+        if self._client.status == "running" and scheduler is not None:
             with contextlib.suppress(Exception):  # closing in this very moment: the same as closed
-                # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the
-                # place of the one asked for (distributed 2026.7.1), and every worker would count as lost.
-                return tuple(self._client.sync(self._client.scheduler.identity, n_workers=-1)["workers"])
+                return tuple(self._client.sync(scheduler.identity, n_workers=-1)["workers"])
         raise TrainingError("the cluster was closed while the run went on; keep it open until run.wait() returns")
 
     def _write(self) -> None:
@@ -202,7 +203,7 @@ def _turn(client: Client, control: Control) -> Iterator[bool]:
         try:
             yield True
         finally:
-            with contextlib.suppress(Exception):  # a closed cluster holds no locks
+            if client.status == "running":  # a closed cluster holds no locks
                 lock.release()
     finally:
         lock.refresh_callback.stop()

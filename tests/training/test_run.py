@@ -1,6 +1,7 @@
 import copy
 import math
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -132,6 +133,45 @@ def test_more_workers_than_there_are_is_refused_with_both_numbers(cluster):
     with pytest.raises(lnb.TrainingError, match="workers=5, but the cluster has 2") as caught:
         lnb.train(lnb.models.mlp(), table(), target="y", workers=5, cluster=cluster)
     assert (caught.value.want, caught.value.got) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"target": None}, "give target="),
+        ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
+        ({"workers": 0}, "workers is 0"),
+        ({"validation": table(0)}, "the validation data has no rows"),
+        ({"validation": table(5).drop("x1")}, "unknown column 'x1'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(options, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        lnb.train(lnb.models.mlp(), table(50), **{"target": "y", **options})
+
+
+def test_workers_on_two_hosts_meet_at_their_own_addresses_and_each_host_gets_the_rows():
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+
+    # The whole of 127.0.0.0/8 is loopback, so that one machine can stand for two.
+    hosts = {
+        name: {"cls": Nanny, "options": {"host": host, "nthreads": 1}}
+        for name, host in enumerate(("127.0.0.1", "127.0.0.2"))
+    }
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "dashboard": False}}
+    with (
+        SpecCluster(workers=hosts, scheduler=scheduler, silence_logs=50) as inner,
+        Client(inner, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2)
+        pair = SimpleNamespace(client=client, workers=tuple(sorted(client.scheduler_info()["workers"])), backend="cpu")
+        assert [address.split(":")[1] for address in pair.workers] == ["//127.0.0.1", "//127.0.0.2"]
+        data = table(400)
+        run = lnb.train(lnb.models.mlp((8,)), data, target="y", epochs=2, cluster=pair, precision="float64").wait(120)
+        alone = lnb.train(
+            lnb.models.mlp((8,)), data, target="y", epochs=2, cluster=pair, workers=1, precision="float64"
+        ).wait(120)
+        np.testing.assert_allclose(run.history["loss"], alone.history["loss"], rtol=1e-12)
 
 
 def test_classes_are_learnt_by_a_function_that_builds_the_model_and_more_ranks_than_rows_in_a_step(cluster):

@@ -1,0 +1,77 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import lepton_nb as lnb
+from lepton_nb.training.rows import training_rows
+
+FRAME = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "c": [True, False, True], "y": [0, 1, 0]})
+
+
+@pytest.mark.parametrize("convert", [pl.DataFrame.lazy, pl.DataFrame.to_arrow, lambda f: pd.DataFrame(f.to_dict())])
+def test_every_kind_of_frame_gives_the_same_matrix(convert):
+    rows, _ = training_rows(convert(FRAME), "y", "float32")
+    assert rows.names == ("a", "b", "c")
+    assert rows.features.dtype == np.float32
+    assert rows.features.flags.c_contiguous
+    np.testing.assert_array_equal(rows.features, [[1, 0.5, 1], [2, 1.5, 0], [3, 2.5, 1]])
+    np.testing.assert_array_equal(rows.target, [0, 1, 0])
+
+
+def test_float64_keeps_every_digit():
+    rows, _ = training_rows(FRAME.with_columns(a=pl.lit(1 / 3)), "y", "float64")
+    assert rows.features[0, 0] == 1 / 3
+
+
+@pytest.mark.parametrize(
+    ("frame", "target", "message"),
+    [
+        (FRAME, None, "give target="),
+        (FRAME, "z", "unknown target column 'z'"),
+        (FRAME.head(0), "y", "has no rows"),
+        (FRAME.select("y"), "y", "no feature columns"),
+        (FRAME.with_columns(a=pl.lit("x"), b=pl.lit("x")), "y", r"in a \(String\), b \(String\); lnb.prepare"),
+        (FRAME.with_columns(a=None), "y", "holds only nulls in a; drop"),
+        (FRAME.with_columns(y=None), "y", "holds only nulls in y"),
+        (FRAME.with_columns(a=pl.Series([1, None, 3])), "y", "1 nulls in a"),
+        (FRAME.with_columns(b=pl.Series([1.0, float("nan"), 3.0])), "y", "NaN or infinite values in b"),
+        (FRAME.with_columns(y=pl.Series([1.0, float("inf"), 3.0])), "y", "NaN or infinite values in y"),
+    ],
+)  # fmt: skip
+def test_bad_rows_are_refused_with_the_fix(frame, target, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        training_rows(frame, target, "float32")
+
+
+def test_values_whose_sum_overflows_are_finite_all_the_same():
+    rows, _ = training_rows(FRAME.with_columns(b=pl.lit(3e38)), "y", "float32")
+    assert np.isfinite(rows.features).all()
+
+
+def test_a_whole_preparation_is_refused_with_the_call_to_make():
+    parts = lnb.prepare(pl.concat([FRAME] * 20), target="y")
+    with pytest.raises(lnb.TrainingError, match=r"lnb.train\(model, data.train, validation=data.validation\)"):
+        training_rows(parts, None, "float32")
+    with pytest.raises(lnb.TrainingError, match="prepared for 'y'"):
+        training_rows(parts.train, "a", "float32")
+
+
+def test_later_rows_are_read_like_the_training_rows():
+    _, reader = training_rows(FRAME, "y", "float32")
+    later = reader.read(FRAME.select("c", "b", "a", extra=pl.lit("x")), need_target=False, what="the data")
+    assert later.target is None
+    np.testing.assert_array_equal(later.features[0], [1, 0.5, 1])
+    with pytest.raises(lnb.TrainingError, match="unknown column 'a'"):
+        reader.read(FRAME.drop("a"), need_target=False, what="the data")
+    with pytest.raises(lnb.TrainingError, match="unknown column 'y'"):
+        reader.read(FRAME.drop("y"), need_target=True, what="the test data")
+
+
+def test_prepared_rows_with_other_features_are_refused():
+    parts = lnb.prepare(pl.concat([FRAME] * 20), target="y")
+    _, reader = training_rows(FRAME, "y", "float32")
+    other = lnb.prepare(pl.concat([FRAME.drop("c")] * 20), target="y")
+    with pytest.raises(lnb.TrainingError, match="missing c"):
+        reader.read(other.test, need_target=True, what="the test data")
+    assert len(reader.read(parts.test, need_target=True, what="the test data")) == len(parts.test)

@@ -1,0 +1,32 @@
+import pytest
+
+import lepton_nb as lnb
+from lepton_nb.training.spec import TrainingSpec
+
+
+def test_an_unknown_option_names_the_closest():
+    with pytest.raises(lnb.TrainingError, match="unknown option 'learning_rat'; did you mean 'learning_rate'?"):
+        TrainingSpec.of(learning_rat=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"workers": 0}, "workers is 0; give a whole number of 1 or more"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 2.5}, "batch_size is 2.5"),
+        ({"epochs": True}, "epochs is True"),
+        ({"learning_rate": 0}, "learning_rate is 0; give a number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"weight_decay": -1}, "weight_decay is -1; give a number of 0 or more"),
+        ({"optimizer": "adamm"}, "unknown optimizer 'adamm'; did you mean 'adam'"),
+        ({"loss": "bce"}, "unknown loss 'bce'"),
+        ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"target": ["y"]}, "give the name of one column"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(options, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        TrainingSpec.of(**options)
