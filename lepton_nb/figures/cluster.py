@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lepton_nb.cluster.snapshot import ClusterSnapshot
-from lepton_nb.figures.palette import COLOURS, GREY
+from lepton_nb.figures.palette import COLOURS
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -22,7 +22,7 @@ def memory(snapshot: ClusterSnapshot) -> go.Figure:
     figure = go.Figure()
     for label, amounts, colour in (
         ("in use", used, COLOURS[0]),
-        ("free", free, GREY),
+        ("free", free, "#d0d0d0"),
         ("on disk", spilled, COLOURS[1]),
     ):
         figure.add_bar(
@@ -37,7 +37,10 @@ def memory(snapshot: ClusterSnapshot) -> go.Figure:
         title="Memory of the workers",
         barmode="stack",
         template="plotly_white",
-        height=140 + 40 * len(names),
+        height=180 + 40 * len(names),
+        margin={"l": 90, "r": 30, "t": 60, "b": 60},
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"},
         xaxis_title="memory (GB)",
+        yaxis_autorange="reversed",
     )
     return figure
