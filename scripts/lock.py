@@ -23,6 +23,8 @@ CONSTRAINTS = ROOT / "constraints.txt"
 PYTHON = (3, 11)
 # Held back on purpose: the newest torch that also comes as a CPU build where the tests run.
 HELD = ("torch==2.13.0",)
+# What only a newer Python installs: papermill asks for it on 3.12.
+NEWER = ("aiohttp",)
 
 HEAD = """\
 # Every package of `pip install -e ".[all,dev]"` at the version that is tested. Written by scripts/lock.py.
@@ -54,7 +56,7 @@ def resolve(keep: bool) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-        command += ["--report", str(report), "--editable", f"{ROOT}[all,dev]", *HELD]
+        command += ["--report", str(report), "--editable", f"{ROOT}[all,dev]", *HELD, *NEWER]
         if keep:
             command += ["--constraint", str(CONSTRAINTS)]
         subprocess.run(command, check=True, env=environment, cwd=ROOT)
