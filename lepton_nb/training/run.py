@@ -139,7 +139,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values (rows,).
         """
         rows = self._reader.read(data, need_target=False, what="the data")
-        return metrics.predictions(self._known_task(), self._outputs(rows))
+        outputs = self._outputs(rows)
+        return metrics.predictions(self._known_task(), outputs)
 
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
         """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""

@@ -212,7 +212,7 @@ def test_a_stopped_run_keeps_its_model_and_history_and_a_waiting_one_takes_over(
     never.stop()
     assert never.status is Status.STOPPED
     with pytest.raises(lnb.TrainingError, match="stopped before its first step"):
-        _ = never.model
+        never.predict(data)
     assert waiting.step == 0
     long.stop()
     assert long.status is Status.STOPPED
