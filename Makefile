@@ -6,7 +6,7 @@ SETUP := @sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-fast lab app lint bench lock generate clean
+.PHONY: help setup browser demo test test-fast lab app lint bench pictures lock generate clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,9 @@ lint: setup ## Check style, format, types, notebooks and generated files
 
 bench: setup ## Run all benchmarks and print one summary
 	@$(BIN)/python benchmarks/run_all.py
+
+pictures: setup browser ## Draw the README's picture from a real report
+	@$(BIN)/python scripts/pictures.py
 
 lock: setup ## Write constraints.txt anew from the newest versions that go together
 	@$(BIN)/python scripts/lock.py
