@@ -71,8 +71,8 @@ def main() -> None:
         print(f"  {name:24}{rate:12,.0f} rows a second")
     ratio, beside_loader = (rates["ours, 2 ranks"] / rates[f"plain loop, {name}"] for name in ("sliced", "DataLoader"))
     print(
-        f"two ranks against the sliced plain loop on all cores: {ratio:.2f}, against the DataLoader: {beside_loader:.2f}; "
-        "no target is set yet"
+        f"two ranks against the plain loops on all cores: {ratio:.2f} of the sliced one, "
+        f"{beside_loader:.2f} of the DataLoader; no target is set yet"
     )
 
 
