@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import socket
+import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -51,6 +53,7 @@ class Cluster:
         port: int = 0,
         dashboard_port: int = 0,
     ) -> None:
+        _check_not_importing_main()
         spec = ClusterSpec.parse(
             workers=workers,
             threads=threads,
@@ -86,7 +89,7 @@ class Cluster:
                 undo.callback(self._cluster.close)
                 self._client = Client(self._cluster, security=security, set_as_default=False)
             except Exception as error:
-                raise ClusterError(f"the cluster did not start: {error}") from error
+                raise ClusterError(f"the cluster did not start: {error}{_script_advice()}") from error
             undo.pop_all()
 
     @property
@@ -204,6 +207,22 @@ class Cluster:
                 f"  dashboard: {self.dashboard}",
             ]
         )
+
+
+_GUARD = 'put what the script does below a line: if __name__ == "__main__":'
+
+
+def _check_not_importing_main() -> None:
+    """Raise ClusterError in a worker process that imports the user's script, and would start clusters without end."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise ClusterError(
+            f"each worker process imports the script that started it, and must not do the same; {_GUARD}"
+        )
+
+
+def _script_advice() -> str:
+    is_script = getattr(sys.modules["__main__"], "__file__", None) is not None
+    return f" If a worker imported this script (see above), {_GUARD}" if is_script else ""
 
 
 def _check_free(host: str, port: int, name: str) -> None:

@@ -184,6 +184,16 @@ def test_a_worker_that_dies_comes_back():
         assert cluster.client.submit(sum, [1, 2]).result() == 3
 
 
+def test_a_script_without_a_guard_is_told_and_does_not_hang(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import lepton_nb as lnb\nlnb.Cluster(workers=1, memory='200MB', gpus=0)\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("lepton_nb.errors.ClusterError: the cluster did not start")
+    assert last.endswith('below a line: if __name__ == "__main__":')
+
+
 def test_scaling_returns_with_just_that_many_workers():
     with lnb.Cluster(workers=1, memory="200MB", gpus=0) as cluster:
         assert len(cluster.scale(3).workers) == 3
