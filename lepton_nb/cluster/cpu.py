@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> dict[str, Any]:
     """The keywords of LocalCluster, and those that every local backend shares."""
+    from lepton_nb.cluster.nanny import TidyNanny
+
     return {
+        "worker_class": TidyNanny,
         "n_workers": choice.workers,
         "threads_per_worker": spec.threads,
         "memory_limit": spec.memory_bytes,

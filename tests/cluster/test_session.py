@@ -176,12 +176,25 @@ def test_an_interrupt_of_the_whole_group_spares_the_cluster():
         assert not scratch.exists()
 
 
+def test_the_environment_of_the_user_stays_as_it_was(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    before = {name: value for name, value in os.environ.items() if name != "__DASK_PARENT_PID"}
+    with lnb.Cluster(workers=2, memory="200MB", gpus=0) as cluster:
+        inside = cluster.client.submit(lambda: os.environ.get("MALLOC_TRIM_THRESHOLD_")).result()
+        cluster.scale(3)
+        after = {name: value for name, value in os.environ.items() if name != "__DASK_PARENT_PID"}
+    assert inside is not None
+    assert after == before
+
+
 def test_a_worker_that_dies_comes_back():
     with lnb.Cluster(workers=1, memory="200MB", gpus=0) as cluster:
         first = cluster.workers
         os.kill(cluster.client.submit(os.getpid).result(), signal.SIGKILL)
         assert eventually(lambda: len(cluster.workers) == 1 and cluster.workers != first)
         assert cluster.client.submit(sum, [1, 2]).result() == 3
+        assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
 
 
 def test_a_script_without_a_guard_is_told_and_does_not_hang(tmp_path):
@@ -239,5 +252,5 @@ def test_a_real_gpu_serves_a_worker():
         pytest.skip("no NVIDIA GPU on this machine")
     with lnb.Cluster(workers=1, gpus="auto") as cluster:
         assert cluster.backend == "cuda"
-        visible = cluster.client.submit(os.environ.get, "CUDA_VISIBLE_DEVICES").result()
+        visible = cluster.client.submit(lambda: os.environ.get("CUDA_VISIBLE_DEVICES")).result()
         assert visible == cluster.hardware.gpus[0].uuid

@@ -31,6 +31,7 @@ IGNORED_VARIABLES = {
     # What libraries set when they are imported, which happens in whichever test comes first.
     "_RJEM_MALLOC_CONF",  # polars
     "TORCHINDUCTOR_CACHE_DIR",  # torch
+    "__DASK_PARENT_PID",  # distributed
     "KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK",  # scikit-learn
     "ENABLE_RUNTIME_UPTIME_TELEMETRY", "HDF5_PLUGIN_PATH", "TF2_BEHAVIOR", "TPU_ML_PLATFORM", "TPU_ML_PLATFORM_VERSION",
 }  # fmt: skip
