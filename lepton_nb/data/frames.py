@@ -40,16 +40,14 @@ def lazy(frame: Frame) -> pl.LazyFrame:
         return frame
     if isinstance(frame, pl.DataFrame):
         return frame.lazy()
-    if isinstance(frame, str | os.PathLike):
-        return _scan(_files([frame]))
-    if isinstance(frame, Sequence) and not isinstance(frame, bytes | bytearray) and frame:
-        if all(isinstance(item, str | os.PathLike) for item in frame):
-            return _scan(_files(frame))
-    elif _is_a(frame, "pyarrow", "Table"):
+    paths = paths_of(frame)
+    if paths is not None:
+        return _scan(_files(paths))
+    if _is_a(frame, "pyarrow", "Table"):
         return _from_arrow(frame).lazy()
-    elif _is_a(frame, "pandas", "DataFrame"):
+    if _is_a(frame, "pandas", "DataFrame"):
         return _from_pandas(frame).lazy()
-    elif _is_dask(frame):
+    if is_dask(frame):
         return _from_pandas(frame.compute()).lazy()  # type: ignore[union-attr]
     raise DataError(f"cannot read a {type(frame).__name__} as a table; give {KINDS}")
 
@@ -91,28 +89,28 @@ def present(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
 def partitions(frame: Frame, count: int) -> list[Any]:
     """`frame` in about `count` parts, each of which a worker can read by itself.
 
-    Files are split by file, or by rows where there are fewer files than `count`: such a part is a lazy scan of
-    a few hundred bytes, and only the worker reads rows (the path must mean the same there). A frame in memory
-    is sliced, and its rows travel. Parts are Polars LazyFrames; those of a Dask DataFrame are Dask `Delayed`
+    Files are split by file, or by rows where there are fewer Parquet files than `count`: such a part is a lazy scan
+    of a few hundred bytes, and only the worker reads rows (the absolute path must mean the same there). Every part
+    reads its files with the types of the whole table, and fails where the whole would. A frame in memory is sliced,
+    and its rows travel. Parts are Polars LazyFrames, at least one; those of a Dask DataFrame are Dask `Delayed`
     objects that yield LazyFrames on a worker (submit them with `client.compute`). Row order is kept.
     """
     if count < 1:
         raise DataError(f"a frame cannot be split into {count} parts; give 1 or more")
-    if _is_dask(frame):
+    if is_dask(frame):
         from dask.delayed import delayed
 
         return [delayed(_part_from_pandas)(part) for part in frame.to_delayed()]  # type: ignore[union-attr]
-    paths = _paths_of(frame)
+    paths = paths_of(frame)
     if paths is not None:
-        files = _files(paths)
-        if len(files) >= count:
-            bounds = _bounds(len(files), count)
-            return [_scan(files[start:stop]) for start, stop in bounds]
-        scan = _scan(files)
-        if files[0].lower().endswith(PARQUET):
+        # A worker may have been started in another folder.
+        files = [file if "://" in file else os.path.abspath(file) for file in _files(paths)]
+        known = schema(_scan(files))
+        if len(files) < count and _ending(files[0]) == "Parquet":
+            scan = _scan(files, known)
             rows = _reading(scan.select(pl.len()).collect).item()
             return [scan.slice(start, stop - start) for start, stop in _bounds(rows, count)]
-        return [_scan([file]) for file in files]
+        return [_scan(files[start:stop], known) for start, stop in _bounds(len(files), count)]
     table = eager(frame)
     return [table.slice(start, stop - start).lazy() for start, stop in _bounds(table.height, count)]
 
@@ -122,7 +120,8 @@ def _bounds(total: int, count: int) -> list[tuple[int, int]]:
     return [(total * i // count, total * (i + 1) // count) for i in range(count)]
 
 
-def _paths_of(frame: Any) -> list[str | os.PathLike[str]] | None:
+def paths_of(frame: Any) -> list[str | os.PathLike[str]] | None:
+    """The paths, globs, folders or URLs that `frame` consists of; None where it is no path and no list of them."""
     if isinstance(frame, str | os.PathLike):
         return [frame]
     if isinstance(frame, list | tuple) and frame and all(isinstance(item, str | os.PathLike) for item in frame):
@@ -175,13 +174,14 @@ def _ending(name: str) -> str | None:
     return None
 
 
-def _scan(files: list[str]) -> pl.LazyFrame:
+def _scan(files: list[str], known: pl.Schema | None = None) -> pl.LazyFrame:
+    """A scan of files of one kind; `known`: the schema to read them with, instead of the one they suggest."""
     kind = _ending(files[0])
     if kind == "Parquet":
-        return pl.scan_parquet(files)
+        return pl.scan_parquet(files, schema=known)
     if kind == "CSV":
-        return pl.scan_csv(files, try_parse_dates=True)
-    return pl.scan_ndjson(files)
+        return pl.scan_csv(files, schema=known, try_parse_dates=True)
+    return pl.scan_ndjson(files, schema=known)
 
 
 def _reading(read: Callable[[], T]) -> T:
@@ -213,6 +213,7 @@ def _is_a(value: object, module: str, name: str) -> bool:
     return any(c.__name__ == name and c.__module__.split(".")[0] == module for c in type(value).__mro__)
 
 
-def _is_dask(value: object) -> bool:
+def is_dask(value: object) -> bool:
+    """True for a Dask DataFrame, without importing Dask."""
     kind = type(value)
     return kind.__module__.split(".")[0] in ("dask", "dask_expr") and hasattr(value, "to_delayed")

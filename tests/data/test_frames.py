@@ -148,3 +148,42 @@ def test_pandas_columns_of_one_name_are_refused():
     frame.columns = ["x", "x"]
     with pytest.raises(DataError, match="two columns of the same name"):
         eager(frame)
+
+
+def with_times_and_dates(folder):
+    for number, day in enumerate(["2020-01-01T00:30:00", "2020-01-02", "2020-01-03"]):
+        (folder / f"{number}.csv").write_text(f"t,v\n{day},{number}\n")
+    return folder
+
+
+def with_other_keys(folder):
+    for number, line in enumerate(['{"t": "a", "v": 1}', '{"v": 2, "t": "b"}', '{"t": "c"}']):
+        (folder / f"{number}.jsonl").write_text(line + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("make", [with_times_and_dates, with_other_keys])
+def test_a_part_reads_its_files_with_the_types_of_the_whole(make, tmp_path):
+    frame = make(tmp_path)
+    whole = lazy(frame).collect()
+    parts = [part.collect() for part in partitions(frame, 3)]
+    assert len(parts) == 3
+    assert_frame_equal(pl.concat(parts), whole)
+
+
+def test_parquet_files_of_two_types_are_refused_in_parts_as_in_the_whole(tmp_path):
+    for unit in ("ms", "us"):
+        pl.DataFrame({"t": [0]}).cast(pl.Datetime(unit)).write_parquet(tmp_path / f"{unit}.parquet")
+    with pytest.raises(DataError, match="column t"):
+        eager(tmp_path)
+    with pytest.raises(DataError, match="column t"):
+        for part in partitions(tmp_path, 2):
+            eager(part)
+
+
+def test_parts_of_a_relative_path_do_not_depend_on_the_current_folder(tmp_path, monkeypatch):
+    as_parquet(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    (part,) = partitions("t.parquet", 1)
+    monkeypatch.chdir("/")
+    assert_frame_equal(part.collect(), TABLE)
