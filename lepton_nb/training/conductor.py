@@ -18,7 +18,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import supervisor
 from lepton_nb.training.gang import Gang
 from lepton_nb.training.placement import Seat
-from lepton_nb.training.supervisor import RankResult
+from lepton_nb.training.result import RankResult
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -97,6 +97,10 @@ class _Shepherd:
         first = gang.results[0]
         for message in first.messages:
             self._hear({"rank": 0, **message})
+        if first.weights is None and not gang.stopping:
+            raise TrainingError(
+                f"rank 0 of {len(gang.seats)} on {gang.seats[0].address} ended without a word and left no model"
+            )
         return first if gang.ready else None
 
     def _take_all(self) -> None:

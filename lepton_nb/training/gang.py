@@ -7,7 +7,7 @@ from typing import Any
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.placement import Seat
-from lepton_nb.training.supervisor import RankResult
+from lepton_nb.training.result import RankResult
 
 GRACE_S = 3.0
 GIVE_UP_S = 20.0
@@ -34,8 +34,10 @@ class Gang:
         self._meeting: dict[str, Any] | None = None
         self._ready: set[int] = set()
         self._failing_since_s: float | None = None
+        self._grace_s = GRACE_S
         self._told: set[tuple[int, str]] = set()
-        self._late: dict[int, dict[str, Any]] = {}
+        # What is known of a rank's fault before its result comes.
+        self._errors: dict[int, dict[str, Any]] = {}
 
     @property
     def wants_rows(self) -> bool:
@@ -62,12 +64,13 @@ class Gang:
         elif message["kind"] == "ready":
             self._ready.add(rank)
         elif message["kind"] == "failed":
+            self._errors.setdefault(rank, dict(message))
             self._fail(now_s)
 
     def take_result(self, result: RankResult, now_s: float) -> None:
-        """Note how a rank ended; the first result counts. A late one was killed, so it did not end by itself."""
-        if result.rank in self._late and result.error is not None:
-            result.error = self._late[result.rank]
+        """Note how a rank ended; the first result counts. A fault that was known before is why it ended."""
+        if result.error is not None:
+            result.error = self._errors.get(result.rank, result.error)
         self.results.setdefault(result.rank, result)
         if result.error is not None:
             self._fail(now_s)
@@ -76,8 +79,7 @@ class Gang:
         """Note which workers are there: a rank whose worker is gone is lost."""
         for seat in self.seats:
             if seat.address not in addresses and seat.rank not in self.results:
-                error = {"kind_of": "lost", "message": "was lost with its worker", "traceback": ""}
-                self.take_result(RankResult(seat.rank, None, error=error), now_s)
+                self.take_result(RankResult(seat.rank, None, error=_fault("lost", "was lost with its worker")), now_s)
 
     def take_time(self, now_s: float) -> None:
         """Give up on ranks that are late: to be ready, or to end after another has failed."""
@@ -87,14 +89,15 @@ class Gang:
                     self._give_up(seat.rank, now_s)
         if self._failing_since_s is not None and now_s > self._failing_since_s + GIVE_UP_S:
             for seat in self.seats:
-                self.results.setdefault(seat.rank, RankResult(seat.rank, None))
+                if seat.rank not in self.results:
+                    silent = _fault("late", f"has not ended {GIVE_UP_S:.0f} s after another one failed")
+                    self.take_result(RankResult(seat.rank, None, error=silent), now_s)
 
     def due(self, now_s: float) -> list[Command]:
         """What ranks are to be told now, each thing once."""
         failing_since_s = self._failing_since_s
-        patience_s = 0.0 if self._late else GRACE_S
         aborting = (self.stopping and not self.ready) or (
-            failing_since_s is not None and now_s >= failing_since_s + patience_s
+            failing_since_s is not None and now_s >= failing_since_s + self._grace_s
         )
         commands: list[Command] = []
         for rank in self.folders:
@@ -137,7 +140,8 @@ class Gang:
         return TrainingError(text, traceback=error["traceback"], output=output, **facts)
 
     def _aborted(self, result: RankResult) -> bool:
-        return (result.rank, "abort") in self._told and _error(result)["kind_of"] == "crash"
+        told = (result.rank, "abort") in self._told
+        return told and result.rank not in self._errors and _error(result)["kind_of"] == "crash"
 
     def _give_up(self, rank: int, now_s: float) -> None:
         if rank not in self.folders:
@@ -146,14 +150,15 @@ class Gang:
             what = "has started, but not loaded PyTorch; the machine may be overloaded, or raise start_timeout_s"
         else:
             what = "has started, but not met the other ranks; raise start_timeout_s if the machine is slow"
-        self._late[rank] = {"kind_of": "late", "message": what, "traceback": ""}
+        self._errors[rank] = _fault("late", what)
+        # Nobody waits for what a late rank may still say.
+        self._fail(now_s, grace_s=0.0)
         if rank not in self.folders:
-            self.take_result(RankResult(rank, None, error=self._late[rank]), now_s)
-        self._fail(now_s)
+            self.take_result(RankResult(rank, None, error=self._errors[rank]), now_s)
 
-    def _fail(self, now_s: float) -> None:
+    def _fail(self, now_s: float, grace_s: float = GRACE_S) -> None:
         if self._failing_since_s is None:
-            self._failing_since_s = now_s
+            self._failing_since_s, self._grace_s = now_s, grace_s
 
     def _say(self, commands: list[Command], rank: int, command: dict[str, Any]) -> None:
         if (rank, command["kind"]) not in self._told:
@@ -164,3 +169,7 @@ class Gang:
 def _error(result: RankResult) -> dict[str, Any]:
     assert result.error is not None
     return result.error
+
+
+def _fault(kind_of: str, message: str) -> dict[str, Any]:
+    return {"kind_of": kind_of, "message": message, "traceback": ""}

@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ import numpy as np
 
 from lepton_nb.training.placement import Seat
 from lepton_nb.training.rendezvous import interface_of
+from lepton_nb.training.result import RankResult
 
 KEPT_LINES = 100
 LOOK_EVERY_S = 0.5
@@ -33,22 +34,6 @@ RANK_MODULES = {"torch": "lepton_nb.training.torch_rank"}
 
 _ranks: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 _ranks_lock = threading.Lock()
-
-
-@dataclass
-class RankResult:
-    """How a rank ended. `error` is None for a rank that did its work; `weights` come from rank 0 alone.
-
-    `error` has the keys of the rank's "failed" message: kind_of ("data", "peer", "crash" or "lost"), message,
-    traceback.
-    """
-
-    rank: int
-    exit_code: int | None
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    error: dict[str, Any] | None = None
-    output: str = ""
-    weights: bytes | None = None
 
 
 def supervise(topic: str, seat: Seat, framework: str, device: str) -> RankResult:

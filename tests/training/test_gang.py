@@ -1,6 +1,6 @@
 from lepton_nb.training.gang import GIVE_UP_S, GRACE_S, Gang
 from lepton_nb.training.placement import place
-from lepton_nb.training.supervisor import RankResult
+from lepton_nb.training.result import RankResult
 
 ADDRESSES = ("tls://10.0.0.1:1", "tls://10.0.0.1:2", "tls://10.0.0.2:1")
 
@@ -100,3 +100,30 @@ def test_ranks_that_never_end_are_given_up():
     made.take_time(GIVE_UP_S + 1)
     assert made.over
     assert made.failure().rank == 1
+
+
+def said(rank, message, kind_of="crash"):
+    return {"kind": "failed", "rank": rank, "kind_of": kind_of, "message": message, "traceback": "lines"}
+
+
+def test_what_a_rank_said_counts_though_its_result_never_comes():
+    made = gang(ready=True)
+    made.take_message(said(1, "raised ZeroDivisionError: boom"), 0)
+    made.due(GRACE_S)
+    made.take_time(GIVE_UP_S + 1)
+    assert made.over
+    error = made.failure()
+    assert error.rank == 1
+    assert "raised ZeroDivisionError: boom" in str(error)
+    assert all(result.error is not None for result in made.results.values())
+    assert "has not ended" in made.results[0].error["message"]
+
+
+def test_what_a_rank_said_counts_though_it_had_to_be_killed():
+    made = gang(ready=True)
+    made.take_message(said(1, "raised ZeroDivisionError: boom"), 0)
+    assert (1, "abort") in kinds(made.due(GRACE_S))
+    for rank in range(3):
+        made.take_result(failed(rank, "crash", "was killed by signal 9"), GRACE_S)
+    assert made.failure().rank == 1
+    assert "boom" in str(made.failure())
