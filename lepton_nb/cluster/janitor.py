@@ -2,8 +2,9 @@
 
 Waits for its standard input to end, or for its parent to be gone. If the folder still exists then, the owner
 was killed: the processes that belong to the folder get GRACE_S to end by themselves, are killed after that, and
-the folder is removed. Those are the workers, which signed in with `sign_in`, and whatever was started with
-VARIABLE=FOLDER in its environment. It uses the standard library alone and ignores the terminal's signals.
+the folder is removed; what cannot be removed within LIMIT_S is left. Those processes are the workers, which
+signed in with `sign_in`, and whatever was started with VARIABLE=FOLDER in its environment. The program uses the
+standard library alone and ignores the terminal's signals.
 """
 
 import os
@@ -14,6 +15,7 @@ import sys
 import time
 
 GRACE_S = 3.0
+LIMIT_S = 30.0
 POLL_S = 0.5
 SIGNED_IN = ".member"
 
@@ -74,19 +76,32 @@ def _marked(entry: bytes) -> set[int]:
     return found
 
 
+def remove(folder: str) -> bool:
+    """Remove `folder` with all that is in it, read-only folders too; True if it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.isdir(folder):
+        for path, folders, _ in os.walk(folder):
+            for name in folders:
+                inner = os.path.join(path, name)
+                if not os.path.islink(inner):
+                    os.chmod(inner, 0o700)
+        shutil.rmtree(folder, ignore_errors=True)
+    return not os.path.isdir(folder)
+
+
 def main() -> None:
     """Wait, then clean up what is left."""
     folder, variable = sys.argv[1:3]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     wait_for_owner(os.getppid())
-    deadline = time.monotonic() + GRACE_S
-    while os.path.isdir(folder):
+    began = time.monotonic()
+    while os.path.isdir(folder) and time.monotonic() - began < LIMIT_S:
         alive = members(folder, variable)
         if not alive:
             # A worker may have written while the folder was being removed: look again until it is gone.
-            shutil.rmtree(folder, ignore_errors=True)
-        elif time.monotonic() > deadline:
+            remove(folder)
+        elif time.monotonic() - began > GRACE_S:
             for pid in alive:
                 try:
                     os.kill(pid, signal.SIGKILL)

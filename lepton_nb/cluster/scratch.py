@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
+from lepton_nb.cluster import janitor
+
 SCRATCH_VARIABLE = "LEPTON_NB_SCRATCH"
-_JANITOR = Path(__file__).with_name("janitor.py")
 
 
 class Scratch:
@@ -24,7 +26,7 @@ class Scratch:
         try:
             # -I and -S: nothing of the user's environment is imported, and it starts in some 20 ms.
             self._janitor = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_JANITOR), str(self.path), SCRATCH_VARIABLE],
+                [sys.executable, "-I", "-S", janitor.__file__, str(self.path), SCRATCH_VARIABLE],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -36,8 +38,18 @@ class Scratch:
             raise
 
     def close(self) -> None:
-        """Remove the folder and end the janitor. Safe to call twice."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder and end the janitor. Safe to call twice.
+
+        Warns, with the folder's name, where something in it cannot be removed.
+        """
+        removed = janitor.remove(str(self.path))
         if self._janitor.stdin is not None and not self._janitor.stdin.closed:
             self._janitor.stdin.close()
+        if not removed:
+            self._janitor.kill()
+            warnings.warn(
+                f"the temporary folder {self.path} cannot be removed whole; see what is left in it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._janitor.wait()

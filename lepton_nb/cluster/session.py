@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import socket
 import sys
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.cluster import cpu, cuda
 from lepton_nb.cluster.choose import Backend, choose, cuda_missing
+from lepton_nb.cluster.ports import check_free
 from lepton_nb.cluster.probe import Hardware, gigabytes, hardware
 from lepton_nb.cluster.scratch import Scratch
 from lepton_nb.cluster.snapshot import ClusterSnapshot, workers_of
@@ -68,16 +69,17 @@ class Cluster:
         needs_cuda = bool(self.hardware.gpus) and spec.gpus != 0
         choice = choose(spec, self.hardware, cuda_missing() if needs_cuda else None)
         spec.check_fits(choice.workers, self.hardware)
-        _check_free(spec.host, spec.port, "port")
-        _check_free("127.0.0.1", spec.dashboard_port, "dashboard_port")
+        check_free(spec.host, spec.port, "port")
+        check_free("127.0.0.1", spec.dashboard_port, "dashboard_port")
         self.backend: Backend = choice.backend
         self.reason: str = choice.reason
         self._spec = spec
         self._choice = choice
         self._adaptive: Adaptive | None = None
-        self._open()
+        # In a thread of its own: Ctrl-C then ends the wait, not a start half done, which is undone when it is over.
+        BackgroundRun(self._start, name="cluster-start").start().wait()
 
-    def _open(self) -> None:
+    def _start(self, control: Control) -> None:
         from distributed import Client, Security
 
         security = Security.temporary() if self._spec.secure else None
@@ -88,9 +90,11 @@ class Cluster:
                 self._cluster = _OPENERS[self.backend](self._spec, self._choice, self._scratch.path, security)
                 undo.callback(self._cluster.close)
                 self._client = Client(self._cluster, security=security, set_as_default=False)
+                undo.callback(self._client.close)
             except Exception as error:
                 raise ClusterError(f"the cluster did not start: {error}{_script_advice()}") from error
-            undo.pop_all()
+            if not control.stopping:
+                undo.pop_all()
 
     @property
     def client(self) -> Client:
@@ -120,15 +124,7 @@ class Cluster:
 
     def scale(self, workers: int, timeout_s: float = 60.0) -> Self:
         """Have `workers` workers, and return when there are just that many. Ends an adaptive scaling."""
-        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-            raise ClusterError(f"cannot scale to {workers!r} workers; give a whole number of 1 or more")
-        if self.backend == "cuda" and workers > len(self._choice.gpus):
-            raise ClusterError(
-                f"cannot scale to {workers} workers: this cluster has {len(self._choice.gpus)} GPUs, one a worker",
-                found=len(self._choice.gpus),
-            )
-        self._require_open()
-        self._spec.check_fits(workers, self.hardware)
+        self._check_workers(workers)
         if self._adaptive is not None:
             self._adaptive.stop()
             self._adaptive = None
@@ -149,10 +145,10 @@ class Cluster:
 
     def adapt(self, minimum: int, maximum: int) -> Self:
         """Let the number of workers follow the load, between `minimum` and `maximum`, both included."""
-        if not 1 <= minimum <= maximum:
-            raise ClusterError(f"cannot adapt between {minimum} and {maximum} workers; give 1 <= minimum <= maximum")
-        self._require_open()
-        self._spec.check_fits(maximum, self.hardware)
+        self._check_workers(minimum)
+        self._check_workers(maximum)
+        if minimum > maximum:
+            raise ClusterError(f"cannot adapt between {minimum} and {maximum} workers; give minimum <= maximum")
         self._adaptive = self._cluster.adapt(minimum=minimum, maximum=maximum)
         return self
 
@@ -179,6 +175,17 @@ class Cluster:
         scheduler = self.client.scheduler
         assert scheduler is not None
         return self.client.sync(scheduler.identity, n_workers=-1)
+
+    def _check_workers(self, workers: int) -> None:
+        self._require_open()
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise ClusterError(f"cannot have {workers!r} workers; give a whole number of 1 or more")
+        if self.backend == "cuda" and workers > len(self._choice.gpus):
+            raise ClusterError(
+                f"cannot have {workers} workers: this cluster has {len(self._choice.gpus)} GPUs, one a worker",
+                found=len(self._choice.gpus),
+            )
+        self._spec.check_fits(workers, self.hardware)
 
     def _require_open(self) -> None:
         if self.closed:
@@ -223,19 +230,3 @@ def _check_not_importing_main() -> None:
 def _script_advice() -> str:
     is_script = getattr(sys.modules["__main__"], "__file__", None) is not None
     return f" If a worker imported this script (see above), {_GUARD}" if is_script else ""
-
-
-def _check_free(host: str, port: int, name: str) -> None:
-    """Raise ClusterError if something listens on `port` already (a fault is better told than worked around)."""
-    if port == 0:
-        return
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ClusterError(
-                f"{name}={port} cannot be used on {host} ({error.strerror}); choose another, or 0 for any free one",
-                port=port,
-            ) from None

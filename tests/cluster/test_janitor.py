@@ -2,7 +2,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from lepton_nb.cluster import janitor
+from lepton_nb.cluster.scratch import Scratch
 
 
 def test_members_are_those_who_signed_in_and_those_marked(tmp_path):
@@ -30,3 +33,28 @@ def test_the_janitor_ends_quietly_when_the_folder_is_gone(tmp_path):
     ) as process:
         process.stdin.close()
         assert process.wait(30) == 0
+
+
+def test_read_only_folders_are_removed_too(tmp_path):
+    folder = tmp_path / "scratch" / "locked" / "inner"
+    folder.mkdir(parents=True)
+    (folder / "file").touch()
+    folder.chmod(0o500)
+    folder.parent.chmod(0o500)
+    # Root may write everywhere, unless it gives up that right.
+    humble = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"] if os.geteuid() == 0 else []
+    plain = [*humble, "rm", "-rf", str(tmp_path / "scratch")]
+    assert subprocess.run(plain, capture_output=True).returncode == 1
+    code = "import sys; from lepton_nb.cluster import janitor; sys.exit(not janitor.remove(sys.argv[1]))"
+    assert subprocess.run([*humble, sys.executable, "-c", code, str(tmp_path / "scratch")]).returncode == 0
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_what_cannot_be_removed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(janitor, "remove", lambda folder: False)
+    scratch = Scratch()
+    with pytest.warns(RuntimeWarning, match=f"{scratch.path} cannot be removed whole"):
+        scratch.close()
+    monkeypatch.undo()
+    scratch.close()
+    assert not scratch.path.exists()

@@ -200,6 +200,36 @@ def test_a_worker_that_dies_comes_back():
         assert eventually(lambda: "MALLOC_TRIM_THRESHOLD_" not in os.environ)
 
 
+@pytest.mark.parametrize("delay_s", [0.1, 0.4, 0.8, 1.2])
+def test_an_interrupted_start_leaves_nothing(delay_s, tmp_path):
+    program = """
+import os, signal, sys, threading
+import psutil
+import lepton_nb as lnb
+import distributed
+
+if __name__ == "__main__":
+    threading.Timer(float(sys.argv[1]), os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        cluster = lnb.Cluster(workers=2, memory="200MB", gpus=0)
+        threading.Event().wait(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    if "cluster" in globals():
+        cluster.close()
+    print(*[p.pid for p in psutil.Process().children() if "resource_tracker" not in " ".join(p.cmdline())], flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(delay_s)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert done.stdout == "interrupted\n\n", done.stderr
+    assert not list(tmp_path.glob("lepton-nb-*"))
+
+
 def test_a_script_without_a_guard_is_told_and_does_not_hang(tmp_path):
     script = tmp_path / "script.py"
     script.write_text("import lepton_nb as lnb\nlnb.Cluster(workers=1, memory='200MB', gpus=0)\n")
@@ -220,6 +250,9 @@ def test_scaling_returns_with_just_that_many_workers():
             cluster.scale(0)
         with pytest.raises(lnb.ClusterError, match="minimum <= maximum"):
             cluster.adapt(3, 2)
+        for wrong in (2.5, True, "1"):
+            with pytest.raises(lnb.ClusterError, match="whole number"):
+                cluster.adapt(1, wrong)
         with pytest.raises(lnb.ClusterError, match="this machine has"):
             cluster.scale(100_000)
 
