@@ -113,7 +113,10 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     @property
     def steps(self) -> pl.DataFrame:
-        """One row for every `log_every_steps` steps: the mean loss since the row before."""
+        """One row for every `log_every_steps` steps: the mean loss of the rows since the row before.
+
+        Counted on across epochs; epoch is that of the row's last step.
+        """
         return self._history.steps()
 
     @property

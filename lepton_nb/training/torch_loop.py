@@ -68,6 +68,9 @@ class Loop:
         torch.manual_seed(self._spec.seed * 100_003 + group.rank)
         self._gradients = self._share_memory()
         self._optimizer = self._make_optimizer()
+        # Loss and rows since the last row of `run.steps`, which need not end with an epoch.
+        self._loss_since = 0.0
+        self._rows_since = 0
         self._unsent: list[dict[str, Any]] = []
         self._sent_s = time.monotonic()
 
@@ -139,19 +142,18 @@ class Loop:
         self.model.train()
         began_s = time.monotonic()
         order = torch.from_numpy(epoch_order(len(self._train), self._spec.seed, epoch))
-        total = since = 0.0
-        rows_since = 0
+        total = 0.0
         for batch in range(steps_per_epoch(len(self._train), self._spec.batch_size)):
             rows = order[batch * self._spec.batch_size : (batch + 1) * self._spec.batch_size]
             loss, stop = self._take_step(rows)
             total += loss * len(rows)
-            since += loss * len(rows)
-            rows_since += len(rows)
+            self._loss_since += loss * len(rows)
+            self._rows_since += len(rows)
             self.step += 1
             if self.step % self._spec.log_every_steps == 0:
-                self._note(epoch, since / rows_since)
-                since, rows_since = 0.0, 0
+                self._note(epoch)
             if stop:
+                self._require_finite()
                 self.stopped = True
                 return
         self._require_finite()
@@ -217,8 +219,10 @@ class Loop:
         name = "validation_mae" if self.task == "regression" else "validation_accuracy"
         return {"validation_loss": loss, name: figure}
 
-    def _note(self, epoch: int, loss: float) -> None:
+    def _note(self, epoch: int) -> None:
         now_s = time.monotonic()
+        loss = self._loss_since / self._rows_since
+        self._loss_since, self._rows_since = 0.0, 0
         self._unsent.append({"step": self.step, "epoch": epoch + 1, "loss": loss, "elapsed_s": now_s - self._began_s})
         if now_s - self._sent_s >= SEND_EVERY_S:
             self._flush()
