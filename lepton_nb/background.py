@@ -96,6 +96,8 @@ class BackgroundRun(Generic[T]):
         self._events: collections.deque[Event] = collections.deque(maxlen=KEPT_EVENTS)
         self._watchers: list[Callable[[Event], None]] = []
         self._thread: threading.Thread | None = None
+        # The thread that hands past events to a new watcher, if one does: the run cannot end before it is done.
+        self._replaying: threading.Thread | None = None
         # Waited for instead of joining: a join that Ctrl-C interrupts makes Python 3.11 take the thread for ended.
         self._over = threading.Event()
 
@@ -125,8 +127,12 @@ class BackgroundRun(Generic[T]):
             with self._lock:
                 past = tuple(self._events)
                 self._watchers.append(callback)
-            for event in past:
-                self._deliver(callback, event)
+            self._replaying = threading.current_thread()
+            try:
+                for event in past:
+                    self._deliver(callback, event)
+            finally:
+                self._replaying = None
 
         def unwatch() -> None:
             with self._lock:
@@ -149,13 +155,13 @@ class BackgroundRun(Generic[T]):
     def stop(self, timeout_s: float | None = 30.0) -> Self:
         """Ask the work to end and wait for it; raises if it has not ended within `timeout_s`.
 
-        Safe to call twice and from any thread; called in the run's own, it asks and does not wait. `None` waits
-        for ever.
+        Safe to call twice and from any thread; called by a watcher or in the run's own thread, it asks and does not
+        wait. `None` waits for ever.
         """
         if self._thread is None:
             raise LeptonError(f"{self.name} was never started; call start() first")
         self._control._request_stop()
-        if threading.current_thread() is self._thread:
+        if threading.current_thread() in (self._thread, self._replaying):
             return self
         if not self._over.wait(timeout_s):
             raise LeptonError(

@@ -205,6 +205,23 @@ def test_a_watcher_may_stop_the_run() -> None:
     assert run.status is Status.STOPPED
 
 
+def test_a_watcher_may_stop_the_run_while_it_sees_past_events() -> None:
+    emitted = threading.Event()
+
+    def work(control: Control) -> str:
+        control.progress(1)
+        emitted.set()
+        control.wait_for_stop(60)
+        control.progress(2)
+        return "ended early"
+
+    run = BackgroundRun(work).start()
+    assert emitted.wait(60)
+    run.watch(lambda event: run.stop(timeout_s=None) if isinstance(event, Progress) and event.done == 1 else None)
+    assert run.wait(60) == "ended early"
+    assert run.status is Status.STOPPED
+
+
 def test_a_run_cannot_wait_for_itself() -> None:
     ready = threading.Event()
     runs: list[BackgroundRun[None]] = []

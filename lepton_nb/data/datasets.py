@@ -93,8 +93,13 @@ def describe(name: str) -> pl.DataFrame:
     )
 
 
-@lru_cache(maxsize=8)
 def _table(name: str) -> pl.DataFrame:
+    # A clone shares the columns, and keeps what a user does to it in place from the cached one.
+    return _read(name).clone()
+
+
+@lru_cache(maxsize=8)
+def _read(name: str) -> pl.DataFrame:
     file, columns = _TABLES[name]
     path = _folder() / file
     content = path.read_bytes()

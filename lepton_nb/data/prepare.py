@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import polars as pl
 
 from lepton_nb.data.frames import eager, present
-from lepton_nb.data.transform import Precision, Prepared, Transform, finite, fit
+from lepton_nb.data.transform import Precision, Prepared, Transform, check_target, finite, fit
 from lepton_nb.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,9 +48,10 @@ def prepare(
 ) -> Preparation:
     """Split `frame` into training, validation and test parts and turn their columns into numbers.
 
-    target: the column to learn, numbers or booleans. Rows where it is null, NaN or infinite are left out.
-    time: split by this column, oldest rows first: training, then validation, then test. Without it, rows are
-        split at random, the same way for the same `seed`.
+    target: the column to learn, numbers or booleans. Rows where it is null, NaN or infinite are left out
+        and counted (`left_out`).
+    time: split by this column, oldest rows first: training, then validation, then test; rows where it is null are
+        left out and counted. Without it, rows are split at random, the same way for the same `seed`.
     features: the columns to learn from; by default all but `target` and `time`. Give only what is known when
         the prediction is made.
     validation, test: the share of the rows in that part (0.2 is 20 %); with `time`, also the moment at which the
@@ -67,20 +69,24 @@ def prepare(
     """
     table = eager(frame)
     columns = table.columns
+    if isinstance(features, str):
+        raise DataError(f"features={features!r} is one name; give a list, such as [{features!r}]")
     present(columns, [target, *([time] if time else []), *(features or [])])
     if table.is_empty():
         raise DataError("the table has no rows; there is nothing to learn from")
     chosen = list(features) if features is not None else [c for c in columns if c not in (target, time)]
     if target in chosen:
         raise DataError(f"the target {target!r} is among the features; leave it out, or the model learns nothing")
+    if len(set(chosen)) < len(chosen):
+        twice = next(name for name in chosen if chosen.count(name) > 1)
+        raise DataError(f"the feature {twice!r} is given twice; give each once", column=twice)
+    if precision not in get_args(Precision):
+        raise DataError.unknown("precision", str(precision), get_args(Precision))
+    if clip_sigmas is not None and not clip_sigmas > 0:
+        raise DataError(f"clip_sigmas={clip_sigmas!r} cannot be; give a number above 0, or None to leave outliers")
     if not chosen:
         raise DataError("there is no feature to learn from; give at least one column beside the target")
-    if not (table.schema[target].is_numeric() or table.schema[target] == pl.Boolean):
-        raise DataError(
-            f"the target {target!r} is {table.schema[target]}; give numbers or booleans, "
-            f"for example pl.col({target!r}) == 'some value'",
-            column=target,
-        )
+    check_target(table, target)
     known = finite(target).is_not_null()
     if time is not None:
         known &= pl.col(time).is_not_null()
@@ -106,7 +112,8 @@ def prepare(
         clip_sigmas=clip_sigmas,
         precision=precision,
     )
-    return Preparation(*(transform(part) for part in parts))
+    left_out = table.height - usable.height
+    return Preparation(*(replace(transform(part), left_out=left_out) for part in parts))
 
 
 def _split_at_random(table: pl.DataFrame, validation: Part, test: Part, seed: int) -> list[pl.DataFrame]:
@@ -144,6 +151,8 @@ def _moment(time: str, dtype: pl.DataType, part: Part) -> Part:
     """`part` as it can be compared with the column; shares pass through."""
     if isinstance(part, int | float):
         return part
+    if not isinstance(part, date):
+        raise DataError(f"{part!r} is neither a share nor a moment; give 0.2, or datetime(2020, 1, 5, tzinfo=UTC)")
     if isinstance(dtype, pl.Datetime):
         zoned = isinstance(part, datetime) and part.tzinfo is not None
         if dtype.time_zone is not None and not zoned:

@@ -64,7 +64,7 @@ class TextColumn:
     @property
     def outputs(self) -> list[str]:
         """Names of the outputs, in order."""
-        return [f"{self.name} = {category}" for category in (*self.categories, OTHER)]
+        return [*(f"{self.name} = {category}" for category in self.categories), f"{self.name} ({OTHER})"]
 
     def expressions(self) -> list[pl.Expr]:
         """One expression an output."""
@@ -79,7 +79,7 @@ class Prepared:
 
     features: (rows, columns), C order, float32 unless asked otherwise; target_values: (rows,) of the same type, or
     None when the frame had no target; rows: the source rows, in the same order; left_out: how many rows of the
-    source are not here because they have no target.
+    source (for `prepare`, of the whole table) are in no part because they have no target, or no time to split by.
     """
 
     features: FloatArray
@@ -98,7 +98,8 @@ class Prepared:
         return len(self.features)
 
     def __repr__(self) -> str:
-        return f"Prepared({len(self):,} rows, {self.features.shape[1]} features, target {self.target!r})"
+        left_out = f"; {self.left_out:,} rows of the source left out" if self.left_out else ""
+        return f"Prepared({len(self):,} rows, {self.features.shape[1]} features, target {self.target!r}{left_out})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ class Transform:
         height = table.height
         target: FloatArray | None = None
         if self.target in table.columns:
+            check_target(table, self.target)
             table = table.filter(finite(self.target).is_not_null())
             target = table[self.target].cast(pl.Float64).to_numpy().astype(self.precision)
         dtype = pl.Float32 if self.precision == "float32" else pl.Float64
@@ -178,7 +180,23 @@ def fit(
                 f"column {name!r} is {dtype} and cannot be a feature; give {NUMERIC}, for example the hour of a time",
                 column=name,
             )
-    return Transform(target=target, columns=tuple(columns), precision=precision)
+    transform = Transform(target=target, columns=tuple(columns), precision=precision)
+    names = transform.feature_names
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"two columns would both be called {name!r} for the model; rename one", column=name)
+    return transform
+
+
+def check_target(table: pl.DataFrame, target: str) -> None:
+    """Raise DataError unless the column `target` holds numbers or booleans."""
+    dtype = table.schema[target]
+    if not _is_number(dtype):
+        raise DataError(
+            f"the target {target!r} is {dtype}; give numbers or booleans, "
+            f"for example pl.col({target!r}) == 'some value'",
+            column=target,
+        )
 
 
 def finite(name: str) -> pl.Expr:

@@ -62,3 +62,8 @@ def test_every_column_is_described_with_the_type_that_it_has(name):
     assert described["column"].to_list() == table.columns
     assert described["dtype"].to_list() == [str(dtype) for dtype in table.dtypes]
     assert described["meaning"].str.len_chars().min() > 3
+
+
+def test_what_a_user_does_to_a_table_stays_with_the_user():
+    datasets.airlines().insert_column(0, pl.Series("mine", [0] * 16))
+    assert datasets.airlines().columns == ["carrier", "name"]

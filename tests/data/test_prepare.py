@@ -1,3 +1,4 @@
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -87,11 +88,17 @@ def test_missing_numbers_become_the_training_median_and_are_flagged():
 def test_text_becomes_one_column_a_category_of_the_training_part():
     kinds = ["red", "green"] * 34 + ["rare", None] + ["blue", "red", None] * 10
     train, _, test = prepare(table(kind=kinds), target="late", time="when", features=["kind"], min_rows=2)
-    assert train.feature_names == ("kind = green", "kind = red", "kind = other")
+    assert train.feature_names == ("kind = green", "kind = red", "kind (other)")
     assert (train.features.sum(axis=1) == 1).all()
     assert train.features[:2].tolist() == [[0, 1, 0], [1, 0, 0]]
     assert train.features[68:70, 2].tolist() == [1, 1]
     assert test.features[test.rows["kind"].eq_missing("blue").to_numpy(), 2].all()
+
+
+def test_a_category_that_is_called_other_is_like_any_other():
+    train = prepare(table(kind=["other", "red"] * 50), target="late", time="when", features=["kind"]).train
+    assert train.feature_names == ("kind = other", "kind = red", "kind (other)")
+    assert train.features[:2].tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
 def test_features_have_the_asked_precision_and_c_order():
@@ -108,6 +115,8 @@ def test_the_transform_serves_new_rows_with_and_without_a_target():
     new = train.transform(table().tail(20).drop("late"))
     assert new.target_values is None
     assert np.array_equal(new.features, test.features)
+    with pytest.raises(DataError, match="the target 'late' is String"):
+        train.transform(table().with_columns(pl.col("late").cast(pl.String)))
     with pytest.raises(DataError, match="unknown column 'size'"):
         train.transform(table().drop("size"))
     with pytest.raises(DataError, match="column 'size' held numbers in training and is String now"):
@@ -115,11 +124,15 @@ def test_the_transform_serves_new_rows_with_and_without_a_target():
 
 
 def test_rows_without_a_target_or_time_are_left_out():
-    late = [None, True, False, float("nan")]
     parts = prepare(table(late=[1.0, 0.0, None, float("nan")] * 25), target="late", time="when")
     assert sum(len(part) for part in parts) == 50
+    assert [part.left_out for part in parts] == [50, 50, 50]
+    assert "50 rows of the source left out" in repr(parts.train)
+    untimed = table().with_columns(when=pl.when(pl.col("size") > 10).then("when"))
+    parts = prepare(untimed, target="late", time="when", features=["kind"])
+    assert sum(len(part) for part in parts) == 100 - parts.test.left_out == 100 - untimed["when"].null_count()
     fresh = parts.transform(table(rows=4).with_columns(pl.Series("late", [None, 1.0, 0.0, float("nan")])))
-    assert len(late) - len(fresh) == fresh.left_out == 2
+    assert 4 - len(fresh) == fresh.left_out == 2
 
 
 def test_a_date_column_splits_at_a_date():
@@ -148,11 +161,17 @@ def test_a_date_column_splits_at_a_date():
         ({}, {"test": START - timedelta(days=1)}, "the training part has no rows"),
         ({}, {"test": datetime(2020, 1, 3)}, "has no time zone; give it one"),
         ({}, {"time": None, "features": ["size"], "test": START}, "name the column with time="),
+        ({}, {"test": "2020-01-05"}, "neither a share nor a moment"),
+        ({}, {"precision": "float16"}, "unknown precision 'float16'"),
+        ({}, {"clip_sigmas": -1.0}, "give a number above 0"),
+        ({}, {"features": "size"}, "is one name; give a list"),
+        ({}, {"features": ["size", "size"]}, "the feature 'size' is given twice"),
+        ({"size missing": [1] * 100, "size": [None, 1.0] * 50}, {}, "would both be called 'size missing'"),
         ({}, {"time": "kind"}, "the time column 'kind' is String"),
     ],
 )
 def test_bad_input_is_refused_with_the_fix(change, options, message):
-    with pytest.raises(DataError, match=message.replace("(", r"\(")):
+    with pytest.raises(DataError, match=re.escape(message)):
         prepare(table(**change), **{"target": "late", "time": "when"} | options)
 
 
