@@ -41,7 +41,14 @@ class Reader:
     transform: Transform | None
 
     def read(self, data: Any, *, need_target: bool, what: str) -> Rows:
-        """`data` as Rows with the columns of the training rows; `what` names it in errors."""
+        """`data` as Rows with the columns of the training rows; `what` names it in errors.
+
+        Raises TrainingError for rows that were prepared otherwise than the training rows, or lack what is needed.
+        """
+        if isinstance(data, Preparation):
+            raise TrainingError(
+                f"{what} is all of what lnb.prepare returned; give one part of it, such as parts.validation or parts.test"
+            )
         if isinstance(data, Prepared):
             rows = _from_prepared(data)
         elif self.transform is not None:
@@ -59,8 +66,30 @@ class Reader:
                 f"{what} has other features than the training rows: {_difference(rows.names, self.names)}; "
                 "prepare both with one lnb.prepare call"
             )
+        if isinstance(data, Prepared):
+            self._check_preparation(data, need_target=need_target, what=what)
         _check(rows, need_target=need_target, what=what)
         return rows
+
+    def _check_preparation(self, data: Prepared, *, need_target: bool, what: str) -> None:
+        """The names of features say nothing of how they were scaled, nor of what is to be predicted."""
+        if self.transform is None:
+            raise TrainingError(
+                f"{what} was prepared, but the training rows were a frame as it is; give {what} as such a frame too, "
+                "or train on lnb.prepare(...).train"
+            )
+        if need_target and data.target != self.target_name:
+            raise TrainingError(
+                f"{what} was prepared for the target {data.target!r}, the training rows for {self.target_name!r}; "
+                "prepare both with one lnb.prepare call",
+                target=self.target_name,
+                prepared=data.target,
+            )
+        if data.transform.columns != self.transform.columns:
+            raise TrainingError(
+                f"{what} was standardised with other figures than the training rows; prepare both with one lnb.prepare "
+                "call, or give the frame from before its preparation"
+            )
 
 
 def training_rows(data: Any, target: str | None, precision: str) -> tuple[Rows, Reader]:

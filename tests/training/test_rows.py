@@ -68,10 +68,49 @@ def test_later_rows_are_read_like_the_training_rows():
         reader.read(FRAME.drop("y"), need_target=True, what="the test data")
 
 
+MANY = pl.concat([FRAME] * 20)
+
+
 def test_prepared_rows_with_other_features_are_refused():
-    parts = lnb.prepare(pl.concat([FRAME] * 20), target="y")
-    _, reader = training_rows(FRAME, "y", "float32")
-    other = lnb.prepare(pl.concat([FRAME.drop("c")] * 20), target="y")
+    _, reader = training_rows(lnb.prepare(MANY, target="y").train, None, "float32")
+    other = lnb.prepare(MANY.drop("c"), target="y")
     with pytest.raises(lnb.TrainingError, match="missing c"):
         reader.read(other.test, need_target=True, what="the test data")
-    assert len(reader.read(parts.test, need_target=True, what="the test data")) == len(parts.test)
+
+
+def test_rows_of_another_preparation_are_refused():
+    parts = lnb.prepare(MANY, target="y")
+    _, reader = training_rows(parts.train, None, "float32")
+    shifted = lnb.prepare(MANY.with_columns(pl.col("a") + 1000), target="y")
+    for need_target in (True, False):
+        with pytest.raises(lnb.TrainingError, match="the test data was standardised with other figures"):
+            reader.read(shifted.test, need_target=need_target, what="the test data")
+    again = lnb.prepare(MANY, target="y")
+    np.testing.assert_array_equal(
+        reader.read(again.test, need_target=True, what="the test data").features, parts.test.features
+    )
+
+
+def test_rows_that_were_prepared_for_another_target_can_be_predicted_but_not_judged():
+    frame = MANY.with_columns(z=1 - pl.col("y"))
+    features = ["a", "b", "c"]
+    _, reader = training_rows(lnb.prepare(frame, target="y", features=features).train, None, "float32")
+    other = lnb.prepare(frame, target="z", features=features)
+    with pytest.raises(lnb.TrainingError, match="prepared for the target 'z', the training rows for 'y'") as caught:
+        reader.read(other.test, need_target=True, what="the test data")
+    assert (caught.value.target, caught.value.prepared) == ("y", "z")
+    assert len(reader.read(other.test, need_target=False, what="the data")) == len(other.test)
+
+
+def test_prepared_rows_are_refused_where_the_training_rows_were_a_plain_frame():
+    _, reader = training_rows(FRAME, "y", "float32")
+    parts = lnb.prepare(MANY, target="y")
+    with pytest.raises(lnb.TrainingError, match="the test data was prepared, but the training rows were a frame"):
+        reader.read(parts.test, need_target=True, what="the test data")
+
+
+def test_a_whole_preparation_is_no_later_rows():
+    parts = lnb.prepare(MANY, target="y")
+    _, reader = training_rows(parts.train, None, "float32")
+    with pytest.raises(lnb.TrainingError, match=r"the validation data is all of .* such as parts.validation"):
+        reader.read(parts, need_target=True, what="the validation data")

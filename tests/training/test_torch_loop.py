@@ -49,7 +49,9 @@ def test_step_rows_hold_the_mean_loss_of_all_rows_since_the_row_before_across_ep
 
 @pytest.mark.parametrize(("stopping", "batch_size"), [(False, 100), (True, 50)])
 def test_weights_that_the_last_step_broke_are_refused(tmp_path, stopping, batch_size):
-    with pytest.raises(lnb.TrainingError, match=r"the weights \w+ are not finite after step 1; try a smaller") as caught:
+    with pytest.raises(
+        lnb.TrainingError, match=r"the weights \w+ are not finite after step 1; try a smaller"
+    ) as caught:
         run_loop(tmp_path, stopping=stopping, batch_size=batch_size, epochs=1, optimizer="sgd", learning_rate=1e300)
     assert caught.value.step == 1
 
