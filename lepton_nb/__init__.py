@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from lepton_nb.data import datasets
     from lepton_nb.data.prepare import prepare
     from lepton_nb.environment import mode
-    from lepton_nb.errors import ClusterError, DataError, LeptonError, ReportError, TrainingError, WindowError
+    from lepton_nb.errors import (
+        ClusterError,
+        DataError,
+        LeptonError,
+        ReportError,
+        TrainingError,
+        WindowError,
+        WindowWarning,
+    )
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
@@ -39,6 +47,7 @@ _NAMES = {
     "ReportError": "lepton_nb.errors",
     "TrainingError": "lepton_nb.errors",
     "WindowError": "lepton_nb.errors",
+    "WindowWarning": "lepton_nb.errors",
     "count": "lepton_nb.windowing.aggregates",
     "max": "lepton_nb.windowing.aggregates",
     "mean": "lepton_nb.windowing.aggregates",
@@ -56,7 +65,7 @@ _NAMES = {
 __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "count", "sum", "mean", "min", "max", "quantile",
     "prepare", "train", "models", "figures", "report", "record", "mode",
-    "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError",
+    "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",
 ]  # fmt: skip
 

@@ -67,3 +67,7 @@ class WindowError(LeptonError):
 
 class ReportError(LeptonError):
     """A report cannot be made, or its notebook failed."""
+
+
+class WindowWarning(UserWarning):
+    """A window query set rows aside: they have no time or no key."""

@@ -38,7 +38,7 @@ FRAMEWORK_MODULES = ("torch_", "keras_")
 LIVES_WITH_ITS_PROCESS = {"training/channel.py"}
 
 PUBLIC = {
-    "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError",
+    "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
     "Cluster", "datasets", "figures", "mode", "models", "prepare", "record", "report", "train", "windows",
     "count", "max", "mean", "min", "quantile", "sum",
     "__version__",

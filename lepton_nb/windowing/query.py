@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lepton_nb.data import frames
-from lepton_nb.errors import WindowError
+from lepton_nb.errors import WindowError, WindowWarning
 from lepton_nb.windowing import batch, durations
 from lepton_nb.windowing.aggregates import Aggregate, named
 from lepton_nb.windowing.durations import Duration
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from lepton_nb.cluster.session import Cluster
-
-
-class WindowWarning(UserWarning):
-    """Rows were set aside: they have no time or no key."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +65,10 @@ class WindowQuery:
         """Compute the result: key columns, window_start, window_end, then the aggregates.
 
         One row per key and window that holds rows, sorted by key, then window_start; the bounds have the time
-        column's type and zone. With `cluster`, every worker scans its own partitions and only their partial
-        results travel; the result is the same (see `sum` for the last digits of floats).
+        column's type and zone. With `cluster`, an lnb.Cluster or a distributed.Client, the result is the same (see
+        `sum` for the last digits of floats). Files given by path are scanned by the workers, and the partitions of a
+        Dask DataFrame stay there; only partial results travel. A frame in memory travels from here to the workers, its
+        needed columns only; so does a LazyFrame, which is collected here first: give the path instead.
         An empty table gives an empty result with the right columns.
 
         Rows with a null time or key are in no window; a WindowWarning says how many, `aside()` returns them.
