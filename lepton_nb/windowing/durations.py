@@ -19,7 +19,7 @@ UNITS_NS = {
 }
 DAY_NS = UNITS_NS["d"]
 
-_PART = re.compile(r"(\d+)(ns|us|ms|[wdhms])(?![a-z])", re.ASCII)
+_PART = re.compile(r"(\d{1,18})(ns|us|ms|[wdhms])(?![a-z])", re.ASCII)
 
 Duration = str | timedelta
 
