@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +13,7 @@ from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
 from lepton_nb.windowing import slices
 from lepton_nb.windowing.aggregates import ROWS, named
 from lepton_nb.windowing.combine import windows_table
-from lepton_nb.windowing.spec import Plan, Spec, bind
+from lepton_nb.windowing.spec import Plan, Spec, bind, listed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -51,6 +50,7 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
 
 def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     """The slice table of one part; runs here or on a worker, and raises our errors only."""
+    _check_types(frames.schema(rows), plan)
     return _ours(lambda: slices.scan(rows, plan))
 
 
@@ -62,7 +62,7 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
     if rows and aside == rows:
         raise WindowError(
             f"all {rows} rows lack a time ({plan.time!r})"
-            + (f" or a key ({_named(plan.keys)})" if plan.keys else "")
+            + (f" or a key ({listed(plan.keys)})" if plan.keys else "")
             + ": nothing can be windowed; choose other columns or fill the nulls first",
             rows=rows,
         )
@@ -71,10 +71,15 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
 
 
 def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
-    from distributed import CancelledError
+    from distributed import CancelledError, Client
     from distributed.comm.core import CommClosedError
     from distributed.scheduler import KilledWorker
 
+    if not isinstance(client, Client):
+        raise ClusterError(
+            f"cluster must be an lnb.Cluster or a distributed.Client, not {client!r}; "
+            "start one with lnb.Cluster(...), or leave it out to compute here"
+        )
     if client.status != "running":
         raise ClusterError("the cluster is closed; start one with lnb.Cluster(...), or collect() without it")
     threads = sum(client.nthreads().values())
@@ -102,10 +107,10 @@ def _parts(
     frame: frames.Frame, spec: Spec, client: Any, threads: int, futures: list[Any]
 ) -> tuple[Sequence[Any], Plan]:
     """Parts as arguments of a task: scans of files, or data held by the workers, which `futures` gains."""
-    if _is_path(frame):
-        plan = bind(spec, frames.schema(frames.lazy(frame)))
-        return frames.partitions(frame, FILE_PARTS_PER_THREAD * threads), plan
-    if hasattr(frame, "to_delayed"):
+    if frames.paths_of(frame) is not None:
+        scans = frames.partitions(frame, FILE_PARTS_PER_THREAD * threads)
+        return scans, bind(spec, frames.schema(scans[0]))
+    if frames.is_dask(frame):
         held = client.compute(frames.partitions(frame, threads))
         futures += held
         return held, bind(spec, client.submit(frames.schema, held[0], pure=False).result())
@@ -117,8 +122,17 @@ def _parts(
     return held, plan
 
 
-def _is_path(frame: object) -> bool:
-    return isinstance(frame, str | os.PathLike | list | tuple)
+def _check_types(found: pl.Schema, plan: Plan) -> None:
+    """One part of a table may differ from the one that the plan was made for; times would be read in a wrong unit."""
+    for column, dtype in plan.input_schema.items():
+        frames.present(found, [column])
+        if found[column] != dtype:
+            raise DataError(
+                f"column {column!r} is {dtype} in one part of the table and {found[column]} in another; "
+                "cast it to one type in every part",
+                column=column,
+                dtypes=(str(dtype), str(found[column])),
+            )
 
 
 def _ours(work: Callable[[], T]) -> T:
@@ -128,7 +142,3 @@ def _ours(work: Callable[[], T]) -> T:
         raise
     except (pl.exceptions.PolarsError, OSError) as error:
         raise DataError(f"the table cannot be read: {error}") from error
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)

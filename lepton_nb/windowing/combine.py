@@ -38,6 +38,7 @@ class Runs:
 def windows_table(table: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """The result of the query: `table` is a slice table sorted by key and slice, without nulls and gaps."""
     slices = table.get_column(SLICE).to_numpy()
+    _check_range(slices, plan)
     groups = _groups(table, plan)
     runs = runs_of(groups, slices, plan.grid)
     columns: dict[str, Any] = {}
@@ -74,6 +75,14 @@ def runs_of(groups: Index, slices: Index, grid: Grid) -> Runs:
     window, first = _expand(fresh, high)
     _, last = _expand(low, final)
     return Runs(window, first, last)
+
+
+def _check_range(slices: Index, plan: Plan) -> None:
+    """In Python's integers, which do not wrap around: all later arithmetic stays between these bounds."""
+    grid = plan.grid
+    first = grid.windows_of(int(slices.min())).start * grid.every + grid.offset
+    last = (grid.windows_of(int(slices.max())).stop - 1) * grid.every + grid.offset + grid.size
+    plan.check_range(first, last, "a window of the result")
 
 
 def _check_fits(windows: float) -> None:

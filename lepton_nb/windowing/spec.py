@@ -18,6 +18,9 @@ START = "window_start"
 END = "window_end"
 TICK_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000}
 
+# No date further from 1970 can be shown: about 260,000 years.
+FARTHEST_NS = 95_000_000 * durations.DAY_NS
+
 Kind = Literal["tumbling", "sliding"]
 
 
@@ -61,7 +64,7 @@ class Spec:
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise WindowError(
-                f"the result would have two columns named {_list(sorted(twice))}; "
+                f"the result would have two columns named {listed(sorted(twice))}; "
                 f"give the key or the aggregate another name ({START} and {END} are taken)",
                 names=tuple(sorted(twice)),
             )
@@ -101,17 +104,29 @@ class Plan:
         return next((dtype for _, aggregate, dtype in self.aggregates if aggregate.column == column), None)
 
     @property
-    def columns(self) -> list[str]:
-        """The columns that the query reads."""
-        values = (aggregate.column for _, aggregate, _ in self.aggregates if aggregate.column)
-        return list(dict.fromkeys([*self.keys, self.time, *values]))
-
-    @property
     def result_schema(self) -> dict[str, pl.DataType]:
         """Columns and types of the result."""
         keys = dict(zip(self.keys, self.key_dtypes, strict=True))
         values = {name: aggregate.dtype(dtype) for name, aggregate, dtype in self.aggregates}
         return {**keys, START: self.time_dtype, END: self.time_dtype, **values}
+
+    @property
+    def input_schema(self) -> dict[str, pl.DataType]:
+        """Columns that the query reads, and the types that it takes them to have."""
+        keys = dict(zip(self.keys, self.key_dtypes, strict=True))
+        values = {aggregate.column: dtype for _, aggregate, dtype in self.aggregates if dtype is not None}
+        return {**keys, self.time: self.time_dtype, **values}
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the query reads."""
+        return list(self.input_schema)
+
+    def check_range(self, first: int, last: int, what: str) -> None:
+        """Raise WindowError unless all ticks from `first` to `last` are times that the time column can hold."""
+        farthest = _farthest(_tick_ns(self.time, self.time_dtype))
+        if not -farthest <= first <= last <= farthest:
+            raise _out_of_range(what, self.time, self.time_dtype)
 
 
 def bind(spec: Spec, schema: pl.Schema) -> Plan:
@@ -167,6 +182,8 @@ def _tick_ns(column: str, dtype: pl.DataType) -> int:
 def _grid(spec: Spec, shape: Shape, tick_ns: int, dtype: pl.DataType) -> Grid:
     lengths = {"size": shape.size_ns, "every": shape.every_ns, "offset": shape.offset_ns}
     for what, length_ns in lengths.items():
+        if abs(length_ns) // tick_ns > _farthest(tick_ns):
+            raise _out_of_range(f"{what}={durations.text(length_ns)!r}", spec.time, dtype)
         if length_ns % tick_ns:
             raise WindowError(
                 f"{what}={durations.text(length_ns)!r} is not a whole number of ticks of column {spec.time!r}, "
@@ -174,8 +191,32 @@ def _grid(spec: Spec, shape: Shape, tick_ns: int, dtype: pl.DataType) -> Grid:
                 "or cast the column to a finer type",
                 **{what: length_ns},
             )
-    return Grid(shape.size_ns // tick_ns, shape.every_ns // tick_ns, shape.offset_ns // tick_ns)
+    return Grid(shape.size_ns // tick_ns, shape.every_ns // tick_ns, shape.offset_ns % shape.every_ns // tick_ns)
 
 
-def _list(names: list[str]) -> str:
+def _farthest(tick_ns: int) -> int:
+    """The last tick from the epoch, either way, that a time column with ticks of this length can hold."""
+    return min(2**63 - 1, FARTHEST_NS // tick_ns)
+
+
+def _out_of_range(what: str, column: str, dtype: pl.DataType) -> WindowError:
+    nanoseconds = isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
+    reach, fix = (
+        (
+            "from 1677 to 2262",
+            f", or cast the column: frame.with_columns(pl.col({column!r}).dt.cast_time_unit('us'))",
+        )
+        if nanoseconds
+        else ("about 260,000 years either way of 1970", "")
+    )
+    return WindowError(
+        f"{what} reaches beyond the times that column {column!r}, which is {dtype}, can hold ({reach}); "
+        f"use shorter windows{fix}",
+        column=column,
+        dtype=str(dtype),
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as an error message lists them."""
     return ", ".join(repr(name) for name in names)

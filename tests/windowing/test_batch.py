@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import lepton_nb as lnb
-from lepton_nb.windowing.query import WindowWarning
 
 CONFORMANCE = json.loads(Path(__file__).with_name("conformance.json").read_text())
 ALL = {
@@ -97,7 +96,7 @@ def cases(draw):
     return rows, shape
 
 
-@pytest.mark.filterwarnings("ignore::lepton_nb.windowing.query.WindowWarning")
+@pytest.mark.filterwarnings("ignore::lepton_nb.errors.WindowWarning")
 @given(cases(), st.integers(1, 3))
 def test_the_definition(case, parts):
     rows, (size, every, offset) = case
@@ -203,6 +202,51 @@ def test_far_apart_rows_make_no_windows_between_them():
     assert table["n"].to_list() == [1] * 6
 
 
+def windows_of_one_row(time, dtype, *shape, offset=0):
+    frame = pl.DataFrame({"t": pl.Series([time]).cast(dtype)})
+    query = lnb.windows(frame, time="t").agg(n=lnb.count())
+    return (query.sliding(*shape) if len(shape) > 1 else query.tumbling(*shape, offset=offset)).collect()
+
+
+@pytest.mark.parametrize(
+    ("time", "dtype", "shape"),
+    [
+        (datetime(2200, 1, 1), pl.Datetime("ns"), ["80000d"]),
+        (datetime(2262, 4, 11, 23, 30), pl.Datetime("ns"), ["1h"]),
+        (datetime(1677, 9, 21, 0, 15), pl.Datetime("ns"), ["1h"]),
+        (datetime(2262, 4, 11, 1), pl.Datetime("ns"), ["1d1h", "1d"]),
+        (datetime(1700, 1, 1), pl.Datetime("ns"), ["100000d", "50000d"]),
+        (datetime(1700, 1, 1), pl.Datetime("ns"), ["100000d", "1ns"]),
+        (datetime(2020, 1, 1), pl.Datetime("ns"), ["110000d"]),
+        (datetime(2020, 1, 1), pl.Datetime("ns"), ["99999999999w"]),
+        (datetime(2020, 1, 1), pl.Datetime("us"), ["99999999999w"]),
+        (datetime(2020, 1, 1), pl.Datetime("us"), ["100000000d"]),
+        (date(2020, 1, 1), pl.Date, ["3000000000d"]),
+    ],
+)
+def test_windows_beyond_the_range_of_the_time_column_are_refused(time, dtype, shape):
+    with pytest.raises(lnb.WindowError, match="beyond the times that column 't', .*; use shorter windows"):
+        windows_of_one_row(time, dtype, *shape)
+
+
+def test_windows_that_just_fit_the_time_column_are_computed():
+    table = windows_of_one_row(datetime(2262, 4, 11, 21), pl.Datetime("ns"), "1h")
+    assert table["window_end"].to_list() == [datetime(2262, 4, 11, 22)]
+    table = windows_of_one_row(datetime(2020, 1, 1), pl.Datetime("us"), "94000000d")
+    assert table["window_start"].to_list() == [datetime(1970, 1, 1)]
+    assert table["window_end"].cast(pl.Int64).to_list() == [94_000_000 * 86_400 * 10**6]
+    table = windows_of_one_row(date(9999, 12, 31), pl.Date, "1d")
+    assert table["window_end"].cast(pl.Int32).to_list() == [(date(9999, 12, 31) - date(1970, 1, 1)).days + 1]
+
+
+def test_a_long_offset_does_not_wrap_around():
+    dtype = pl.Datetime("ns")
+    table = windows_of_one_row(datetime(2200, 1, 1), dtype, "50000d", offset="-49999d")
+    assert table["window_start"].to_list() == [datetime(1970, 1, 2) + timedelta(days=50_000)]
+    with pytest.raises(lnb.WindowError, match="cast the column: .*cast_time_unit"):
+        windows_of_one_row(datetime(2200, 1, 1), dtype, "80000d", offset="-79999d")
+
+
 def test_strong_overlap():
     frame = random_table(2_000, keys=2, span_s=86_400 * 5)
     query = lnb.windows(frame, time="ts", key="key").sliding("1d", "1m").agg(**ALL)
@@ -258,7 +302,7 @@ def test_null_times_and_keys_are_counted_and_kept_aside():
         }
     )
     query = lnb.windows(frame, time="t", key="k").tumbling("1d").agg(rows=lnb.count(), v=lnb.count("v"))
-    with pytest.warns(WindowWarning, match="2 of 4 rows have no time or key"):
+    with pytest.warns(lnb.WindowWarning, match="2 of 4 rows have no time or key"):
         table = query.collect()
     assert table.select("k", "rows", "v").rows() == [("a", 2, 1)]
     assert_frame_equal(query.aside(), frame[[1, 2]])
@@ -318,12 +362,60 @@ def test_float_sums_agree_within_the_stated_bound(cluster):
 def test_nulls_and_errors_cross_the_cluster(cluster, tmp_path):
     frame = random_table(100).with_columns(key=pl.when(pl.col("key") > 0).then("key"))
     query = lnb.windows(frame, time="ts", key="key").tumbling("1h").agg(n=lnb.count())
-    with pytest.warns(WindowWarning, match=f"{frame['key'].null_count()} of 100 rows"):
+    with pytest.warns(lnb.WindowWarning, match=f"{frame['key'].null_count()} of 100 rows"):
         query.collect(cluster)
     broken = tmp_path / "broken.csv"
     broken.write_text("ts,v\n2020-01-01T00:00:00,1\n" * 1 + "2020-01-01T00:00:01,1\n" * 2_000 + "nonsense,2\n")
     with pytest.raises(lnb.DataError, match="cannot be read"):
         lnb.windows(broken, time="ts").tumbling("1h").agg(n=lnb.count()).collect(cluster)
+
+
+def write_times(folder, units):
+    for number, unit in enumerate(units):
+        part = pl.DataFrame({"ts": [datetime(2020, 1, 1, number)], "v": [1.0]})
+        part.with_columns(pl.col("ts").cast(pl.Datetime(unit))).write_parquet(folder / f"{number}.parquet")
+
+
+def test_files_of_two_time_units_are_refused_on_a_cluster_too(cluster, tmp_path):
+    write_times(tmp_path, ["us"] * 4 + ["ms"] * 4)
+    query = lnb.windows(tmp_path, time="ts").tumbling("1d").agg(n=lnb.count())
+    for place in (None, cluster):
+        with pytest.raises(lnb.DataError, match="column ts.*Datetime.*ms.*Datetime.*s"):
+            query.collect(place)
+
+
+def test_files_with_times_and_dates_give_the_same_result_on_a_cluster(cluster, tmp_path):
+    for number in range(8):
+        time = f"2020-01-01T0{number}:30:00" if number < 4 else f"2020-01-0{number}"
+        (tmp_path / f"{number}.csv").write_text(f"ts,v\n{time},{number}\n")
+    query = lnb.windows(tmp_path, time="ts").tumbling("1d").agg(n=lnb.count(), v=lnb.sum("v"))
+    expected = query.collect()
+    assert expected["n"].to_list() == [4, 1, 1, 1, 1]
+    assert_frame_equal(query.collect(cluster), expected)
+
+
+def test_partitions_of_two_types_are_refused_with_column_and_types(cluster):
+    dask_frame = pytest.importorskip("dask.dataframe")
+    frame = random_table(100).to_pandas()
+    mixed = dask_frame.from_pandas(frame, npartitions=2).map_partitions(with_whole_seconds, meta=frame)
+    with pytest.raises(lnb.DataError, match="column 'ts' is .*us.* in one part .* and .*ms.* in another; cast"):
+        lnb.windows(mixed, time="ts").tumbling("1h").agg(n=lnb.count()).collect(cluster)
+
+
+def with_whole_seconds(part):
+    return part if part.index[0] == 0 else part.assign(ts=part["ts"].dt.as_unit("ms"))
+
+
+def test_a_relative_path_means_the_same_on_the_workers(cluster, parquet, monkeypatch):
+    monkeypatch.chdir(parquet.parent)
+    query = lnb.windows(parquet.name, time="ts", key="key").tumbling("10m").agg(**ALL)
+    assert_frame_equal(query.collect(cluster), query.collect())
+
+
+def test_what_is_no_cluster_is_refused():
+    query = lnb.windows(random_table(10), time="ts").tumbling("1h").agg(n=lnb.count())
+    with pytest.raises(lnb.ClusterError, match=r"an lnb\.Cluster or a distributed\.Client, not 'local'"):
+        query.collect("local")
 
 
 def test_a_closed_cluster_is_an_error():
