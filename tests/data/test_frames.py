@@ -176,9 +176,9 @@ def test_parquet_files_of_two_types_are_refused_in_parts_as_in_the_whole(tmp_pat
         pl.DataFrame({"t": [0]}).cast(pl.Datetime(unit)).write_parquet(tmp_path / f"{unit}.parquet")
     with pytest.raises(DataError, match="column t"):
         eager(tmp_path)
+    _, other = partitions(tmp_path, 2)
     with pytest.raises(DataError, match="column t"):
-        for part in partitions(tmp_path, 2):
-            eager(part)
+        eager(other)
 
 
 def test_parts_of_a_relative_path_do_not_depend_on_the_current_folder(tmp_path, monkeypatch):
@@ -187,3 +187,27 @@ def test_parts_of_a_relative_path_do_not_depend_on_the_current_folder(tmp_path, 
     (part,) = partitions("t.parquet", 1)
     monkeypatch.chdir("/")
     assert_frame_equal(part.collect(), TABLE)
+
+
+def test_copies_and_notes_in_a_folder_are_no_data(tmp_path):
+    as_glob(tmp_path)
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    TABLE.write_parquet(tmp_path / ".ipynb_checkpoints" / "1-checkpoint.parquet")
+    TABLE.write_parquet(tmp_path / "_metadata.parquet")
+    assert_frame_equal(eager(tmp_path), TABLE)
+
+
+def test_folders_with_a_key_in_their_name_give_a_column(tmp_path):
+    for year in (2013, 2014):
+        (tmp_path / f"year={year}").mkdir()
+        TABLE.write_parquet(tmp_path / f"year={year}" / "0.parquet")
+    expected = pl.concat([TABLE.with_columns(year=pl.lit(year, pl.Int64)) for year in (2013, 2014)])
+    assert_frame_equal(eager(tmp_path), expected)
+    assert_frame_equal(pl.concat([part.collect() for part in partitions(tmp_path, 2)]), expected)
+    assert_frame_equal(pl.concat([part.collect() for part in partitions(tmp_path, 5)]), expected)
+
+
+def test_a_json_array_is_refused_with_what_is_expected(tmp_path):
+    (tmp_path / "t.json").write_text('[{"x": 1}]')
+    with pytest.raises(DataError, match="one object a line"):
+        eager(tmp_path / "t.json")
