@@ -116,6 +116,22 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def others(path: Path) -> list[str]:
+    """Names in the folder of the manifest at `path` that are no files of its report, sorted.
+
+    Where there is no manifest, or one that is not ours, those are all names in the folder.
+    """
+    names = set(os.listdir(path.parent))
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not 1 <= manifest["schema_version"] <= SCHEMA_VERSION or not manifest["notebook"]["sha256"]:
+            return sorted(names)
+        listed = {path.name, *(name for name, facts in manifest["files"].items() if facts["sha256"])}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return sorted(names)
+    return sorted(name for name in names if name not in listed or not (path.parent / name).is_file())
+
+
 def write(manifest: Mapping[str, Any], path: Path) -> None:
     """Write `manifest` as strict JSON."""
     path.write_text(json.dumps(manifest, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")

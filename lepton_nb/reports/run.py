@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 DEFAULT_FOLDER = Path("reports") / "out"
 HTML_NAME, MANIFEST_NAME, LOG_NAME = "report.html", "manifest.json", "kernel.log"
+# How many of the files that are in the way an error names.
+NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ def report(
 
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
-    earlier report, which is replaced. It appears whole, when the run has ended, also when a cell failed.
+    earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
+    failed; if something else has come there by then, beside it, under the next free name.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -143,13 +146,15 @@ def plan(
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = Path(output).expanduser() if output is not None else _free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
-    _check_output(folder.absolute())
+    # A rename would replace a link itself.
+    folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder.absolute()
+    _check_output(folder)
     return Plan(
         source=source,
         notebook=node,
         declared=declared or (),
         values=values,
-        output=folder.absolute(),
+        output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
     )
@@ -195,11 +200,17 @@ def load(source: Path) -> Any:
 
 def _check_output(folder: Path) -> None:
     """Raise ReportError unless a report can be put at `folder`."""
+    from lepton_nb.reports import manifest as manifests
+
     if folder.exists() and not folder.is_dir():
         raise ReportError(f"{folder} is a file; choose another output folder", output=str(folder))
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / MANIFEST_NAME).exists():
+    others = manifests.others(folder / MANIFEST_NAME) if folder.is_dir() else []
+    if others:
+        named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
         raise ReportError(
-            f"{folder} holds other files and no report; choose an empty or a new output folder", output=str(folder)
+            f"{folder} holds what is not of an earlier report: {named}; choose an empty or a new output folder",
+            output=str(folder),
+            others=tuple(others),
         )
     _work_folder(folder).rmdir()
 
@@ -217,22 +228,24 @@ def _work_folder(folder: Path) -> Path:
 
 
 def _publish(work: Path, folder: Path) -> Path:
-    """Move `work` to `folder`; an earlier report there is replaced."""
+    """Move `work` to `folder`; an earlier report there is replaced, and what came there during the run is not."""
+    from lepton_nb.reports import manifest as manifests
+
     mask = os.umask(0)
     os.umask(mask)
     work.chmod(0o777 & ~mask)
-    if (folder / MANIFEST_NAME).exists():
-        old = _work_folder(folder)
-        os.rename(folder, old)
-        os.rename(work, folder)
-        shutil.rmtree(old, ignore_errors=True)
-        return folder
+    old = None
     try:
+        if (folder / MANIFEST_NAME).exists() and not manifests.others(folder / MANIFEST_NAME):
+            old = _work_folder(folder)
+            os.rename(folder, old)
         os.rename(work, folder)
     except OSError:
-        # Something else came there during the run: the report is worth more than its name.
+        # It is not empty, or no folder any more: the report is worth more than its name.
         folder = _free(folder)
         os.rename(work, folder)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

@@ -202,20 +202,65 @@ def test_a_stopped_run_leaves_a_cancelled_report(home):
     assert "its run was cancelled" in report.html.read_text()
 
 
-def test_an_earlier_report_is_replaced_and_other_files_never_are(home):
-    source = write_notebook(home / "a.ipynb", "print(1)")
-    first = lnb.report(source, output="out")
-    (first.folder / "left.txt").write_text("of the first")
-    second = lnb.report(source, output="out")
+def test_an_earlier_report_is_replaced(home):
+    first = lnb.report(write_notebook(home / "a.ipynb", "import os\nos.system('echo a')"), output="out")
+    assert (first.folder / "kernel.log").exists()
+    second = lnb.report(write_notebook(home / "b.ipynb", "print(2)"), output="out")
     assert second.folder == first.folder
-    assert not (second.folder / "left.txt").exists()
+    assert stream(second) == "2\n"
+    assert sorted(os.listdir(second.folder)) == ["b.ipynb", "manifest.json", "report.html"]
+    assert sorted(os.listdir(home)) == ["a.ipynb", "b.ipynb", "out"]
+
+
+@pytest.mark.parametrize(
+    "foreign", [None, "[]", "{", "3", '{"name": "my web app"}', '{"schema_version": 1, "files": {}}']
+)
+def test_a_folder_with_other_files_is_left_as_it_is(foreign, home):
+    source = write_notebook(home / "a.ipynb", "print(1)")
     mine = home / "mine"
     mine.mkdir()
     (mine / "thesis.tex").write_text("years")
-    with pytest.raises(lnb.ReportError, match="holds other files and no report"):
+    if foreign is not None:
+        (mine / "manifest.json").write_text(foreign)
+    before = sorted(os.listdir(mine))
+    with pytest.raises(lnb.ReportError, match="is not of an earlier report: .*thesis.tex; choose an empty") as raised:
         lnb.report(source, output=mine)
-    assert os.listdir(mine) == ["thesis.tex"]
-    assert sorted(os.listdir(home)) == ["a.ipynb", "mine", "out"]
+    assert list(raised.value.others) == before
+    assert sorted(os.listdir(mine)) == before
+    assert sorted(os.listdir(home)) == ["a.ipynb", "mine"]
+
+
+def test_a_file_put_beside_an_earlier_report_is_left_as_it_is(home):
+    source = write_notebook(home / "a.ipynb", "print(1)")
+    first = lnb.report(source, output="out")
+    (first.folder / "notes.txt").write_text("mine")
+    with pytest.raises(lnb.ReportError, match="earlier report: notes.txt; choose"):
+        lnb.report(source, output="out")
+    (first.folder / "notes.txt").unlink()
+    (first.folder / "data").mkdir()
+    with pytest.raises(lnb.ReportError, match="earlier report: data; choose"):
+        lnb.report(source, output="out")
+    assert first.html.exists()
+
+
+def test_a_file_that_comes_during_the_run_is_left_as_it_is(home):
+    source = write_notebook(home / "a.ipynb", "open('out/notes.txt', 'w').write('mine')")
+    first = lnb.report(write_notebook(home / "b.ipynb", "print(1)"), output="out")
+    second = lnb.report(source, output="out")
+    assert second.folder == home / "out-2"
+    assert (first.folder / "notes.txt").read_text() == "mine"
+    assert first.html.exists()
+    assert sorted(os.listdir(home)) == ["a.ipynb", "b.ipynb", "out", "out-2"]
+
+
+def test_an_output_folder_that_is_a_link_keeps_its_place(home):
+    (home / "elsewhere").mkdir()
+    (home / "out").symlink_to("elsewhere")
+    source = write_notebook(home / "a.ipynb", "print(1)")
+    assert lnb.report(source, output="out").html.exists()
+    assert lnb.report(source, output="out").html.exists()
+    assert (home / "out").is_symlink()
+    assert (home / "elsewhere" / "report.html").exists()
 
 
 @pytest.mark.parametrize("folder", ["file/out", "file", "/proc/out"])
