@@ -89,7 +89,7 @@ def parse_memory(memory: str | int) -> int:
         raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'")
     try:
         amount = int(parse_bytes(memory))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'") from None
     if amount < 64_000_000:
         raise ClusterError(f"memory={memory!r} is too little for a worker; give at least '64MB', better '1GB'")

@@ -42,7 +42,7 @@ def lazy(frame: Frame) -> pl.LazyFrame:
         return frame.lazy()
     paths = paths_of(frame)
     if paths is not None:
-        return _scan(_files(paths))
+        return _scan(_files(paths), _has_key_folders(paths))
     if _is_a(frame, "pyarrow", "Table"):
         return _from_arrow(frame).lazy()
     if _is_a(frame, "pandas", "DataFrame"):
@@ -105,12 +105,13 @@ def partitions(frame: Frame, count: int) -> list[Any]:
     if paths is not None:
         # A worker may have been started in another folder.
         files = [file if "://" in file else os.path.abspath(file) for file in _files(paths)]
-        known = schema(_scan(files))
+        key_folders = _has_key_folders(paths)
+        known = schema(_scan(files, key_folders))
         if len(files) < count and _ending(files[0]) == "Parquet":
-            scan = _scan(files, known)
+            scan = _scan(files, key_folders, known)
             rows = _reading(scan.select(pl.len()).collect).item()
             return [scan.slice(start, stop - start) for start, stop in _bounds(rows, count)]
-        return [_scan(files[start:stop], known) for start, stop in _bounds(len(files), count)]
+        return [_scan(files[start:stop], key_folders, known) for start, stop in _bounds(len(files), count)]
     table = eager(frame)
     return [table.slice(start, stop - start).lazy() for start, stop in _bounds(table.height, count)]
 
@@ -139,7 +140,7 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
             continue
         path = os.path.expanduser(path)
         if os.path.isdir(path):
-            inside = sorted(str(p) for p in Path(path).rglob("*") if p.is_file() and _ending(p.name) is not None)
+            inside = _inside(Path(path))
             if not inside:
                 raise DataError(f"the folder {path} holds no Parquet, CSV or JSON-lines file", path=path)
             found += inside
@@ -166,6 +167,23 @@ def _files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     return found
 
 
+def _inside(folder: Path) -> list[str]:
+    """The data files below `folder`, sorted. Names that begin with "." or "_" are left out, as other readers do:
+    such are copies that editors keep, and what writers note beside the data."""
+    return sorted(
+        str(path)
+        for path in folder.rglob("*")
+        if path.is_file()
+        and _ending(path.name) is not None
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
+
+
+def _has_key_folders(paths: Iterable[str | os.PathLike[str]]) -> bool:
+    """True if a folder among `paths` is divided into folders such as year=2013, each of which gives a column."""
+    return any("=" in child.name for path in paths if os.path.isdir(path) for child in Path(path).iterdir())
+
+
 def _ending(name: str) -> str | None:
     plain = name.split("?")[0].lower()
     for kind, endings in (("Parquet", PARQUET), ("CSV", CSV), ("JSON lines", JSON_LINES)):
@@ -174,11 +192,11 @@ def _ending(name: str) -> str | None:
     return None
 
 
-def _scan(files: list[str], known: pl.Schema | None = None) -> pl.LazyFrame:
+def _scan(files: list[str], key_folders: bool, known: pl.Schema | None = None) -> pl.LazyFrame:
     """A scan of files of one kind; `known`: the schema to read them with, instead of the one they suggest."""
     kind = _ending(files[0])
     if kind == "Parquet":
-        return pl.scan_parquet(files, schema=known)
+        return pl.scan_parquet(files, schema=known, hive_partitioning=key_folders)
     if kind == "CSV":
         return pl.scan_csv(files, schema=known, try_parse_dates=True)
     return pl.scan_ndjson(files, schema=known)
@@ -188,7 +206,8 @@ def _reading(read: Callable[[], T]) -> T:
     try:
         return read()
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
-        raise DataError(f"the table cannot be read: {error}") from error
+        advice = "; a .json file holds one object a line" if "NDJSON" in str(error) else ""
+        raise DataError(f"the table cannot be read: {error}{advice}") from error
 
 
 def _part_from_pandas(part: Any) -> pl.LazyFrame:

@@ -34,6 +34,7 @@ def test_a_good_wish_is_kept():
         ({"memory": "lots"}, "memory='lots' is not an amount; give one such as '2GB'"),
         ({"memory": "1kB"}, "too little"),
         ({"memory": None}, "not an amount"),
+        ({"memory": "1e400GB"}, "not an amount"),
         ({"host": "localhost"}, "not an IP address"),
         ({"host": "0.0.0.0", "secure": False}, "without encryption"),
         ({"port": 70_000}, "not a port"),
