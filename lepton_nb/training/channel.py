@@ -1,7 +1,7 @@
 """How a rank talks with its supervisor: JSON lines, commands on stdin, messages on the first stdout.
 
 The end of stdin means that the supervisor is gone: the rank ends at once, whatever it is doing. So a killed
-worker, a killed kernel or a closed cluster leaves no rank behind.
+worker, a killed kernel or a closed cluster leaves no rank behind, nor what it has started.
 """
 
 from __future__ import annotations
@@ -61,4 +61,6 @@ class Channel:
                 self._stop.set()
             else:
                 self._waiting.put(command)
+        if os.getpgrp() == os.getpid():
+            os.kill(0, signal.SIGKILL)  # the group: this process and all that it has started
         os._exit(ORPHANED)

@@ -47,7 +47,8 @@ class Reader:
         """
         if isinstance(data, Preparation):
             raise TrainingError(
-                f"{what} is all of what lnb.prepare returned; give one part of it, such as parts.validation or parts.test"
+                f"{what} is all of what lnb.prepare returned; give one part of it, "
+                "such as parts.validation or parts.test"
             )
         if isinstance(data, Prepared):
             rows = _from_prepared(data)

@@ -1,5 +1,8 @@
 """The task on a Dask worker that starts one rank, watches it, and never outlives it (nor it the task).
 
+A rank leads a process group of its own: what it starts (the workers of a DataLoader, say) ends with it, unless that
+leaves the group.
+
 The task leaves the worker's thread pool, so that the worker goes on with other tasks. Commands come through
 `tell`, which the client runs on the worker; messages go out as events of the run's topic.
 """
@@ -10,14 +13,16 @@ import collections
 import contextlib
 import json
 import os
+import re
 import selectors
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +34,12 @@ from lepton_nb.training.rendezvous import interface_of
 from lepton_nb.training.result import RankResult
 
 KEPT_LINES = 100
+KEPT_LINE_BYTES = 2_000
 LOOK_EVERY_S = 0.5
+# How long a rank that has ended may still be heard, where something outside of its group holds its pipes open.
+DRAIN_S = 1.0
+# A worker that Dask pauses for want of memory goes on with the tasks that it has.
+WORKING = ("running", "paused")
 RANK_MODULES = {"torch": "lepton_nb.training.torch_rank"}
 
 _ranks: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
@@ -65,21 +75,26 @@ def supervise(topic: str, seat: Seat, framework: str, device: str) -> RankResult
         def emit(message: Mapping[str, Any]) -> None:
             worker.log_event(topic, {"rank": seat.rank, **message})
 
-        def wanted() -> bool:
-            state = worker.state.tasks.get(key)
-            return (
-                state is not None and state.state in ("executing", "long-running") and worker.status.name == "running"
-            )
+        def unwanted() -> str:
+            task = worker.state.tasks.get(key)
+            return why_unwanted(None if task is None else task.state, worker.status.name)
 
         try:
             emit({"kind": "started", "folder": folder, "pid": process.pid})
-            return _watch(process, seat.rank, Path(folder), emit, wanted)
+            return _watch(process, seat.rank, Path(folder), emit, unwanted)
         finally:
             with _ranks_lock:
                 del _ranks[topic, seat.rank]
             _end(process)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def why_unwanted(task: str | None, worker: str) -> str:
+    """Why a rank is to end, from the states that Dask gives its task and its worker; "" while it is wanted."""
+    if task not in ("executing", "long-running"):
+        return "its task was cancelled"
+    return "" if worker in WORKING else f"its worker is {worker}"
 
 
 def tell(topic: str, commands: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
@@ -90,7 +105,7 @@ def tell(topic: str, commands: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
             if process is None or process.stdin is None:
                 continue
             if command["kind"] == "abort":
-                process.kill()
+                _kill(process)
                 continue
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(command).encode() + b"\n")
@@ -107,10 +122,16 @@ def write_array(folder: str, name: str, length: int, start: int, part: np.ndarra
     whole[start : start + len(part)] = part
 
 
-def _watch(process: subprocess.Popen[bytes], rank: int, folder: Path, emit: Any, wanted: Any) -> RankResult:
+def _watch(
+    process: subprocess.Popen[bytes],
+    rank: int,
+    folder: Path,
+    emit: Callable[[Mapping[str, Any]], None],
+    unwanted: Callable[[], str],
+) -> RankResult:
     result = RankResult(rank, None)
     output: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
-    for stream, line in _lines(process, wanted):
+    for stream, line in _lines(process, unwanted):
         if stream == "output":
             output.append(line)
             continue
@@ -120,45 +141,81 @@ def _watch(process: subprocess.Popen[bytes], rank: int, folder: Path, emit: Any,
         elif message["kind"] in ("epoch", "steps", "done"):
             result.messages.append(message)
         emit(message)
-    if wanted():
-        process.wait()
-    result.exit_code = process.poll()
+    result.exit_code = _exit_code(process)
     result.output = "\n".join(output)
     if result.error is None and result.exit_code != 0:
-        result.error = {"kind_of": "crash", "message": _how_it_ended(result.exit_code), "traceback": ""}
+        result.error = {"kind_of": "crash", "message": _how_it_ended(result.exit_code, unwanted()), "traceback": ""}
     weights = folder / "weights.pt"
     if result.error is None and weights.exists():
         result.weights = weights.read_bytes()
     return result
 
 
-def _lines(process: subprocess.Popen[bytes], wanted: Any) -> Iterator[tuple[str, str]]:
-    """Lines of the rank's messages and output as they come, until both end or the rank is not `wanted` any more."""
+def _lines(process: subprocess.Popen[bytes], unwanted: Callable[[], str]) -> Iterator[tuple[str, str]]:
+    """Lines of the rank's messages and output as they come, until the rank has ended or is `unwanted`."""
     assert process.stdout is not None
     assert process.stderr is not None
+    ended_s: float | None = None
     with selectors.DefaultSelector() as selector:
-        rests: dict[str, bytes] = {"message": b"", "output": b""}
+        readers = {"message": LineReader(b"\n"), "output": LineReader(b"\r\n|\r|\n", KEPT_LINE_BYTES)}
         selector.register(process.stdout, selectors.EVENT_READ, "message")
         selector.register(process.stderr, selectors.EVENT_READ, "output")
         looked_s = time.monotonic()
-        while selector.get_map():
-            for key, _ in selector.select(LOOK_EVERY_S):
-                name: str = key.data
+        while selector.get_map() or ended_s is None:
+            # Its pipes are closed a moment before a rank has ended.
+            for key, _ in selector.select(LOOK_EVERY_S if selector.get_map() else 0.01):
                 chunk = os.read(key.fd, 1 << 16)
-                *whole, rests[name] = (rests[name] + chunk).split(b"\n")
                 if not chunk:
                     selector.unregister(key.fileobj)
-                    whole, rests[name] = [rests[name]] if rests[name] else [], b""
-                for line in whole:
-                    yield name, line.decode(errors="replace")
-            if time.monotonic() - looked_s >= LOOK_EVERY_S:
-                looked_s = time.monotonic()
-                if not wanted():
+                for line in readers[key.data].take(chunk):
+                    yield key.data, line
+            now_s = time.monotonic()
+            if ended_s is None and _exit_code(process) is not None:
+                ended_s = now_s
+                # What it started holds the pipes open.
+                _kill(process)
+            if ended_s is not None and now_s - ended_s > DRAIN_S:
+                return
+            if now_s - looked_s >= LOOK_EVERY_S:
+                looked_s = now_s
+                if ended_s is None and unwanted():
                     return
 
 
+class LineReader:
+    """Bytes in, whole lines out, cut at `ends` (a pattern); of each at most `limit` bytes are kept, if it is given."""
+
+    def __init__(self, ends: bytes, limit: int | None = None) -> None:
+        self._ends = re.compile(ends)
+        self._limit = limit
+        self._rest = b""
+
+    def take(self, chunk: bytes) -> list[str]:
+        """The lines that `chunk` completes; an empty one, the end, completes what is left."""
+        *whole, rest = self._ends.split(self._rest + chunk)
+        self._rest = rest[: self._limit]
+        if not chunk and self._rest:
+            whole, self._rest = [self._rest], b""
+        return [line[: self._limit].decode(errors="replace") for line in whole]
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
+    """As Popen has it, None while the rank runs."""
+    # Looked at without taking notice: until `_end` does, the number of the process, and of its group, is nobody else's.
+    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill the rank and all that it has started, also after it has ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
+    _kill(process)
     process.wait()
     pipes: tuple[IO[bytes] | None, ...] = (process.stdin, process.stdout, process.stderr)
     for pipe in pipes:
@@ -167,9 +224,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _how_it_ended(exit_code: int | None) -> str:
+def _how_it_ended(exit_code: int | None, unwanted: str) -> str:
     if exit_code is None:
-        return "was given up while it ran"
+        return "was given up while it ran" + (f": {unwanted}" if unwanted else "")
     if exit_code < 0:
         return f"was killed by signal {-exit_code}" + (" (out of memory?)" if exit_code == -9 else "")
     return f"ended with exit status {exit_code}"
