@@ -8,7 +8,8 @@ set -eu
 cd "$(dirname "$0")/.."
 HERE=$(pwd -P)
 STAMP=.venv/installed
-NEED_GB=6
+# PyTorch comes with the CUDA libraries unless pip finds its processor build, with which 6 are enough.
+NEED_GB=${NEED_GB:-12}
 
 fail() {
     echo "setup: $1" >&2
@@ -79,7 +80,7 @@ check_space() {
     used_kb=0
     [ ! -d .venv ] || used_kb=$(du -sk .venv | cut -f 1)
     [ $((free_kb + used_kb)) -ge $((NEED_GB * 1000000)) ] ||
-        fail "$((free_kb / 1000)) MB are free on this disk and .venv needs $NEED_GB GB; free some space, or clone to a larger disk"
+        fail "$((free_kb / 1000)) MB are free on this disk and .venv needs $NEED_GB GB; free some space, clone to a larger disk, or set NEED_GB=6 if pip finds PyTorch's processor build"
 }
 
 install_all() {

@@ -160,7 +160,7 @@ def test_a_full_disk_is_told_before_anything_is_written(project: Path, programs:
     script(programs / "df", "echo header; echo /dev/x 100 90 10000 90% /")
     status, _, err = setup(project, str(programs))
     assert status == 1
-    assert err.startswith("setup: 10 MB are free on this disk and .venv needs 6 GB")
+    assert err.startswith("setup: 10 MB are free on this disk and .venv needs 12 GB")
     assert not (project / ".venv").exists()
 
 
