@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lepton_nb.background import Control
+from lepton_nb.reports.guard import Mark
 from lepton_nb.reports.kernel import ReportKernel
 
 ReportStatus = Literal["finished", "failed", "cancelled"]
@@ -72,12 +73,14 @@ def execute(
     source: Path,
     log: Path,
     records: Path,
+    mark: Mark,
     timeout_s: float | None,
     control: Control,
 ) -> Outcome:
     """Run `notebook` (nbformat 4 node) with `parameters` injected, and end its kernel whatever happens.
 
-    An error in a cell, a dead kernel, the time limit and a stop are outcomes, not exceptions. Progress is emitted
+    The kernel carries `mark`, and what carries it is ended too. An error in a cell, a dead kernel, the time limit
+    and a stop are outcomes, not exceptions. Progress is emitted
     through `control`, one event a cell, with the cell's heading.
     """
     import papermill
@@ -88,7 +91,7 @@ def execute(
     interruption = _Interruption(loop)
     control.on_stop(lambda: interruption.request("stop"))
     timer = loop.call_later(timeout_s, interruption.request, "timeout") if timeout_s is not None else None
-    kernel = ReportKernel(source.parent, log, records)
+    kernel = ReportKernel(source.parent, log, records, mark)
     watch = _Watch(control)
     error: BaseException | None = None
     try:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +13,12 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 
 from lepton_nb.environment import MODE_VARIABLE
+from lepton_nb.reports import guard
 from lepton_nb.reports.record import RECORD_VARIABLE
 
 # Half of it passes before SIGTERM, the rest before SIGKILL. ipykernel ends children one by one, for longer than that,
 # and a cluster that is still open then is better ended by its own janitor.
 SHUTDOWN_S = 4.0
-# A cluster whose kernel was killed is cleaned up by its own janitor within a few seconds.
-STRAGGLERS_S = 8.0
 
 
 class ThisPython(KernelSpecManager):
@@ -34,20 +31,21 @@ class ThisPython(KernelSpecManager):
 class ReportKernel(AsyncKernelManager):
     """A kernel of this Python. What its processes print past Jupyter's own channels goes to the file `log`."""
 
-    def __init__(self, folder: Path, log: Path, records: Path) -> None:
+    def __init__(self, folder: Path, log: Path, records: Path, mark: guard.Mark) -> None:
         super().__init__(
             kernel_name="python3",
             kernel_spec_manager=ThisPython(),
             transport_encryption="auto",
         )
         self.shutdown_wait_time = SHUTDOWN_S
-        self._folder, self._log, self._records = folder, log, records
+        self._folder, self._log, self._records, self._mark = folder, log, records, mark
         self._clients: list[Any] = []
 
     def start(self) -> None:
         """Start the process; its working folder is the notebook's own, as in JupyterLab."""
         environment = {key: value for key, value in os.environ.items() if key not in ("JPY_SESSION_NAME",)}
         environment |= {MODE_VARIABLE: "report", RECORD_VARIABLE: str(self._records)}
+        environment[self._mark.variable] = self._mark.folder
         with open(self._log, "ab") as log:
             run_sync(self.start_kernel)(
                 env=environment,
@@ -78,13 +76,4 @@ class ReportKernel(AsyncKernelManager):
             run_sync(self.cleanup_resources)()
             for client in self._clients:
                 client.stop_channels()
-            _signal(family, psutil.Process.terminate)
-            _, alive = psutil.wait_procs(family, timeout=STRAGGLERS_S)
-            _signal(alive, psutil.Process.kill)
-            psutil.wait_procs(alive, timeout=STRAGGLERS_S)
-
-
-def _signal(processes: list[psutil.Process], send: Callable[[psutil.Process], None]) -> None:
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            send(process)
+            guard.end(family, self._mark)

@@ -19,6 +19,7 @@ from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
+    from lepton_nb.reports.guard import Mark
 
 DEFAULT_FOLDER = Path("reports") / "out"
 HTML_NAME, MANIFEST_NAME, LOG_NAME = "report.html", "manifest.json", "kernel.log"
@@ -78,16 +79,15 @@ class Plan:
         return BackgroundRun(self._make, name=self.source.stem)
 
     def _make(self, control: Control) -> Report:
+        from lepton_nb.reports.guard import guarded
+
         work = _work_folder(self.output)
-        try:
-            made = self._fill(work, control)
+        with guarded(work) as mark:
+            made = self._fill(work, mark, control)
             folder = _publish(work, self.output)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
         return _finish(made, folder, self.source, self.timeout_s)
 
-    def _fill(self, work: Path, control: Control) -> tuple[Outcome, Mapping[str, Scalar]]:
+    def _fill(self, work: Path, mark: Mark, control: Control) -> tuple[Outcome, Mapping[str, Scalar]]:
         import nbformat
 
         from lepton_nb.reports import manifest as manifests
@@ -103,6 +103,7 @@ class Plan:
             source=self.source,
             log=log,
             records=records,
+            mark=mark,
             timeout_s=self.timeout_s,
             control=control,
         )

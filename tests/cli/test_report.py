@@ -94,6 +94,29 @@ def test_a_signal_ends_kernel_and_cluster_and_keeps_what_ran(number, status, fir
 
 
 @pytest.mark.slow
+def test_a_command_that_is_killed_leaves_neither_process_nor_folder(home):
+    write_notebook(
+        home / "a.ipynb",
+        CLUSTER,
+        "import pathlib, subprocess, time\n"
+        "left = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "pathlib.Path('waiting').touch()\n"
+        "time.sleep(600)",
+    )
+    command = [sys.executable, "-m", "lepton_nb.cli", "report", "run", "a.ipynb", "-o", "out"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + START_S
+        while not (home / "waiting").exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert "sleep" in [one.name() for one in family]
+        process.kill()
+    _, alive = psutil.wait_procs(family, timeout=30)
+    assert [one for one in alive if one.status() != psutil.STATUS_ZOMBIE] == []
+    assert sorted(path.name for path in home.iterdir()) == ["a.ipynb", "waiting"]
+
+
+@pytest.mark.slow
 def test_a_failing_cell_ends_the_cluster(home):
     write_notebook(
         home / "a.ipynb",

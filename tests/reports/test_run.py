@@ -168,6 +168,33 @@ def test_processes_that_a_cell_left_behind_are_ended(home):
     assert not psutil.pid_exists(int(stream(report)))
 
 
+def test_processes_that_a_dead_kernel_left_behind_are_ended(home):
+    source = write_notebook(
+        home / "a.ipynb",
+        "import subprocess\nleft = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "print(left.pid, flush=True)",
+        "import os\nos._exit(9)",
+    )
+    with pytest.raises(lnb.ReportError, match="the kernel died") as raised:
+        lnb.report(source, output="out")
+    assert not psutil.pid_exists(int(stream(raised.value.report)))
+
+
+def test_a_report_in_a_report_ends_only_its_own_processes(home):
+    write_notebook(home / "inner.ipynb", "import subprocess\nsubprocess.Popen(['sleep', '601'])")
+    outer = write_notebook(
+        home / "outer.ipynb",
+        "import subprocess, lepton_nb as lnb\n"
+        "left = subprocess.Popen(['sleep', '600'])\n"
+        "lnb.report('inner.ipynb', output='inner')\n"
+        "open('left', 'w').write(f'{left.poll()} {left.pid}')",
+    )
+    lnb.report(outer, output="out")
+    ended, pid = (home / "left").read_text().split()
+    assert ended == "None"
+    assert not psutil.pid_exists(int(pid))
+
+
 @pytest.mark.parametrize("after_s", [0, 0.1, 0.4, 0.8])
 def test_a_run_can_be_stopped_while_its_kernel_starts(after_s, home):
     run = plan(write_notebook(home / "a.ipynb", "import time\ntime.sleep(600)"), {}, output="out").run().start()
