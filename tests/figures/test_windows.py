@@ -40,6 +40,38 @@ def test_missing_and_null_windows_break_the_line():
     assert list(dots.y) == [6]
 
 
+def test_windows_without_any_neighbour_are_dots():
+    line, dots = lnb.figures.windows.lines(result([0, 3, 6, 9], [1.0, 2.0, 3.0, 4.0]), "delay").data
+    nothing = [np.nan, np.nan]
+    np.testing.assert_array_equal(line.y, np.float32([1, *nothing, 2, *nothing, 3, *nothing, 4]))
+    assert line.dx == 3_600_000
+    assert list(dots.y) == [1, 2, 3, 4]
+
+
+def test_without_window_ends_the_shortest_step_counts():
+    (line,) = lnb.figures.windows.lines(result([0, 3, 6, 9], [1.0, 2.0, 3.0, 4.0]).drop("window_end"), "delay").data
+    assert list(line.y) == [1, 2, 3, 4]
+
+
+def test_overlapping_windows_are_one_line_and_a_missing_one_breaks_it():
+    table = result([0, 1, 2, 4], [1.0, 2.0, 3.0, 4.0]).with_columns(pl.col("window_end") + timedelta(hours=5))
+    line, dots = lnb.figures.windows.lines(table, "delay").data
+    np.testing.assert_array_equal(line.y, np.float32([1, 2, 3, np.nan, 4]))
+    assert list(dots.y) == [4]
+
+
+@pytest.mark.parametrize(("unit", "step_ns", "second"), [("us", 100_000, "000100"), ("ns", 500, "000000500")])
+def test_windows_shorter_than_a_millisecond_stay_apart(unit, step_ns, second):
+    times = pl.Series([0, step_ns, 4 * step_ns, 50 * step_ns]).cast(pl.Datetime("ns")).cast(pl.Datetime(unit))
+    query = lnb.windows(pl.DataFrame({"t": times}), time="t").tumbling(f"{step_ns}ns").agg(n=lnb.count())
+    line, _ = lnb.figures.windows.lines(query.collect(), "n").data
+    assert line.x[1] == f"1970-01-01T00:00:00.{second}"
+    assert len(set(line.x)) == len(line.x)
+    assert "%S.%6f" in line.hovertemplate
+    (line,) = lnb.figures.windows.lines(query.collect().head(2), "n").data
+    assert line.dx == step_ns / 1e6
+
+
 def test_windows_far_apart_do_not_fill_the_space_between():
     figure = lnb.figures.windows.lines(result([0, 1, 100_000], [1.0, 2.0, 3.0]), "delay")
     line, dots = figure.data
@@ -86,10 +118,31 @@ def test_several_keys_are_named_together():
     assert [trace.name for trace in figure.data if trace.mode == "lines"] == ["AA JFK", "AA LGA"]
 
 
-def test_keys_are_text_not_markup():
-    table = result([0, 1], [1.0, 2.0], carrier=["<b>A&B</b>"] * 2)
-    (line,) = lnb.figures.windows.lines(table, "delay", key="carrier").data
-    assert line.name == "&lt;b&gt;A&amp;B&lt;/b&gt;"
+def test_keys_whose_texts_join_to_the_same_are_two_lines():
+    table = result([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0], a=["x y"] * 2 + ["x"] * 2, b=["z"] * 2 + ["y z"] * 2)
+    one, other = lnb.figures.windows.lines(table, "delay", key=["a", "b"]).data
+    assert (list(one.y), list(other.y)) == ([3, 4], [1, 2])
+    assert one.legendgroup != other.legendgroup
+
+
+def test_a_null_key_is_a_line_of_its_own():
+    table = result([0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0], a=[None, None, "x", "x"])
+    assert [trace.name for trace in lnb.figures.windows.lines(table, "delay", key="a").data] == ["null", "x"]
+
+
+@pytest.mark.parametrize("values", [[2, 10], [0.5, 1.5], [True, False], [[1], [2]], [date(2020, 1, 1), None]])
+def test_keys_of_any_type_are_drawn_in_their_order(values):
+    figure = lnb.figures.windows.lines(result([0, 0], [1.0, 2.0], a=values), "delay", key="a")
+    expected = pl.Series(values).sort().to_list()
+    found = [trace.name for trace in figure.data if trace.mode == "lines"]
+    assert found == ["null" if key is None else str(key) for key in expected]
+
+
+def test_keys_and_units_are_text_not_markup():
+    table = result([0, 1], [1.0, 2.0], carrier=["<b>A&B</b>%{y}"] * 2)
+    (line,) = lnb.figures.windows.lines(table, "delay", key="carrier", unit="<b>x").data
+    assert line.name == "&lt;b&gt;A&amp;B&lt;/b&gt;%{y}"
+    assert "&lt;b&gt;x<extra>%{fullData.name}</extra>" in line.hovertemplate
 
 
 def test_one_window_is_a_dot():
@@ -117,6 +170,12 @@ def test_the_figure_is_valid_json_without_nan():
         (lambda t: t, "carrier", None, "a line needs numbers"),
         (lambda t: t, "delay", None, "several rows share a window; .*'carrier'"),
         (lambda t: t.with_columns(window_start=1), "delay", "carrier", "not a time"),
+        (
+            lambda t: t.with_columns(window_start=pl.lit(None, dtype=pl.Datetime("us"))),
+            "delay",
+            "carrier",
+            r"has nulls; .*drop_nulls\('window_start'\)",
+        ),
     ],
 )
 def test_what_cannot_be_drawn_names_the_fix(change, value, key, message):
