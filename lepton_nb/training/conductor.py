@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import queue
 import time
 import uuid
@@ -16,12 +17,14 @@ import numpy.typing as npt
 from lepton_nb.background import Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import supervisor
-from lepton_nb.training.gang import Gang
-from lepton_nb.training.placement import Seat
+from lepton_nb.training.gang import Command, Gang
+from lepton_nb.training.placement import Seat, place
 from lepton_nb.training.result import RankResult
 
 if TYPE_CHECKING:
     from distributed import Client, Future
+
+    from lepton_nb.cluster.session import Cluster
 
 LOCK = "lepton-nb-training"
 TICK_S = 0.5
@@ -30,9 +33,9 @@ PART_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What the ranks need: `arrays` are written once for each host, "job" and "path" among them."""
+    """What `ranks` ranks need: `arrays` are written once for each host, "job" and "path" among them."""
 
-    seats: tuple[Seat, ...]
+    ranks: int
     framework: str
     device: str
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -40,23 +43,25 @@ class Plan:
 
 
 def conduct(
-    client: Client, plan: Plan, control: Control, hear: Callable[[Mapping[str, Any]], None]
+    cluster: Cluster, plan: Plan, control: Control, hear: Callable[[Mapping[str, Any]], None]
 ) -> RankResult | None:
     """Run `plan` to its end and return the result of rank 0, or None if it was stopped before all ranks were ready.
 
-    `hear` gets every message of every rank, in the calling thread. Another run on the same cluster is waited for.
-    Raises TrainingError for the rank that failed.
+    `hear` gets every message of every rank, in the calling thread. Another run on the same cluster is waited for,
+    and the ranks are placed on the workers that are there then. Raises TrainingError for the rank that failed.
     """
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     control.on_stop(lambda: inbox.put(None))
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
-    with _turn(client, control) as ours:
-        if not ours:
+    client = cluster.client
+    with _while_open(client), _turn(client, control) as ours:
+        seats = _seats(cluster, plan, control) if ours else None
+        if seats is None:
             return None
         client.subscribe_topic(topic, lambda event: inbox.put(event[1]))
-        futures = [_submit(client, plan, topic, seat, inbox) for seat in plan.seats]
+        futures = [_submit(client, plan, topic, seat, inbox) for seat in seats]
         try:
-            return _Shepherd(client, plan, topic, inbox, control, hear).run()
+            return _Shepherd(client, plan, seats, topic, inbox, control, hear).run()
         finally:
             with contextlib.suppress(Exception):  # a closed cluster has nothing left to cancel
                 client.cancel(futures, force=True)
@@ -68,6 +73,7 @@ class _Shepherd:
         self,
         client: Client,
         plan: Plan,
+        seats: tuple[Seat, ...],
         topic: str,
         inbox: queue.SimpleQueue[Any],
         control: Control,
@@ -79,16 +85,14 @@ class _Shepherd:
         self._inbox = inbox
         self._control = control
         self._hear = hear
-        self._gang = Gang(plan.seats, time.monotonic() + plan.start_timeout_s)
+        self._gang = Gang(seats, time.monotonic() + plan.start_timeout_s)
 
     def run(self) -> RankResult | None:
         gang = self._gang
         while not gang.over:
-            self._take_all()
-            gang.stopping = self._control.stopping
+            self._take_all(TICK_S)
             if gang.wants_rows:
                 self._write()
-                continue
             self._tell(gang.due(time.monotonic()))
         failure = gang.failure()
         if failure is not None:
@@ -103,15 +107,14 @@ class _Shepherd:
             )
         return first if gang.ready else None
 
-    def _take_all(self) -> None:
-        """Wait for something to happen, at most TICK_S, and note everything that has."""
-        try:
-            self._take(self._inbox.get(timeout=TICK_S))
+    def _take_all(self, wait_s: float) -> None:
+        """Wait for something to happen, at most `wait_s`, and note everything that has."""
+        with contextlib.suppress(queue.Empty):
+            self._take(self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait())
             while True:
                 self._take(self._inbox.get_nowait())
-        except queue.Empty:
-            pass
         now_s = time.monotonic()
+        self._gang.stopping = self._control.stopping
         self._gang.take_workers(self._workers(), now_s)
         self._gang.take_time(now_s)
 
@@ -126,33 +129,52 @@ class _Shepherd:
             rank, future = item
             self._gang.take_result(_result_of(rank, future), now_s)
 
-    def _workers(self) -> tuple[str, ...]:
+    def _workers(self) -> dict[str, str]:
+        """The workers that are there, by address, and the state of each."""
         # Not Client.scheduler_info: its own periodic refresh can put an answer without workers in the place of
         # the one asked for (distributed 2026.7.1), and every worker would count as lost.
         scheduler = self._client.scheduler
-        if self._client.status == "running" and scheduler is not None:
-            with contextlib.suppress(Exception):  # closing in this very moment: the same as closed
-                return tuple(self._client.sync(scheduler.identity, n_workers=-1)["workers"])
-        raise TrainingError("the cluster was closed while the run went on; keep it open until run.wait() returns")
+        if self._client.status != "running" or scheduler is None:
+            raise _closed()
+        found = self._client.sync(scheduler.identity, n_workers=-1)["workers"]
+        return {address: facts["status"] for address, facts in found.items()}
 
     def _write(self) -> None:
-        for leader in {self._gang.leader_of(seat.rank) for seat in self._plan.seats}:
-            folder = self._gang.folders[leader.rank]
+        gang = self._gang
+        for leader in {gang.leader_of(seat.rank) for seat in gang.seats}:
+            folder = gang.folders[leader.rank]
             for name, array in self._plan.arrays.items():
                 for start, part in _parts(array):
-                    if self._control.stopping:
+                    self._take_all(0.0)
+                    if not gang.wants_rows:
                         return
-                    self._client.run(
-                        supervisor.write_array, folder, name, len(array), start, part, workers=[leader.address]
-                    )
-        self._gang.rows_written = True
+                    try:
+                        self._client.run(
+                            supervisor.write_array, folder, name, len(array), start, part, workers=[leader.address]
+                        )
+                    except OSError as error:
+                        # Without a number, or without the folder: the worker or the rank is gone, which is heard of
+                        # in its own way. If not, the rows are written again, until the ranks are late.
+                        if error.errno not in (None, errno.ENOENT):
+                            gang.take_fault(leader.rank, self._why_unwritten(error, folder, leader), time.monotonic())
+                        return
+        gang.rows_written = True
 
-    def _tell(self, commands: list[tuple[int, dict[str, Any]]]) -> None:
-        by_worker: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    def _why_unwritten(self, error: OSError, folder: str, leader: Seat) -> str:
+        what = f"did not get its rows: {folder} on {leader.host} cannot be written, {error.strerror}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            needed = sum(array.nbytes for array in self._plan.arrays.values())
+            what += f"; free {needed / 2**20:,.0f} MiB there"
+        return what
+
+    def _tell(self, commands: list[Command]) -> None:
+        by_worker: dict[str, list[Command]] = {}
         for rank, command in commands:
-            by_worker.setdefault(self._plan.seats[rank].address, []).append((rank, command))
+            by_worker.setdefault(self._gang.seats[rank].address, []).append((rank, command))
         for address, due in by_worker.items():
-            self._client.run(supervisor.tell, self._topic, due, workers=[address], on_error="ignore")
+            answers = self._client.run(supervisor.tell, self._topic, due, workers=[address], on_error="return")
+            if isinstance(answers.get(address), BaseException):
+                self._gang.take_back(due)
 
 
 def _submit(client: Client, plan: Plan, topic: str, seat: Seat, inbox: queue.SimpleQueue[Any]) -> Future[RankResult]:
@@ -188,6 +210,34 @@ def _parts(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     rows = max(1, PART_BYTES // max(1, array.nbytes // max(1, len(array))))
     for start in range(0, len(array), rows):
         yield start, np.ascontiguousarray(array[start : start + rows])
+
+
+def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] | None:
+    """Where the ranks run; None if the run is stopped before. Workers that are lost have time to be replaced."""
+    deadline_s = time.monotonic() + plan.start_timeout_s
+    while len(addresses := cluster.workers) < plan.ranks and time.monotonic() < deadline_s:
+        if control.wait_for_stop(TICK_S):
+            return None
+    return place(addresses, plan.ranks)
+
+
+def _closed() -> TrainingError:
+    return TrainingError("the cluster was closed while the run went on; keep it open until run.wait() returns")
+
+
+@contextlib.contextmanager
+def _while_open(client: Client) -> Iterator[None]:
+    """Errors of every kind come from calls on a cluster that is being closed; they mean just that."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, TrainingError):
+            raise
+        if client.status in ("closing", "closed"):
+            raise _closed() from error
+        if isinstance(error, OSError):
+            raise TrainingError(f"the cluster does not answer: {error}; look whether it still runs") from error
+        raise
 
 
 @contextlib.contextmanager

@@ -36,13 +36,18 @@ class Gang:
         self._failing_since_s: float | None = None
         self._grace_s = GRACE_S
         self._told: set[tuple[int, str]] = set()
+        self._states: Mapping[str, str] = {}
         # What is known of a rank's fault before its result comes.
         self._errors: dict[int, dict[str, Any]] = {}
 
     @property
     def wants_rows(self) -> bool:
-        """True when every rank has a folder and the rows are not written yet."""
-        return not self.rows_written and len(self.folders) == len(self.seats) and not self.stopping
+        """True when every rank has a folder, the rows are not written yet, and nothing has gone wrong."""
+        return not (self.rows_written or self.stopping or self._failing) and len(self.folders) == len(self.seats)
+
+    @property
+    def _failing(self) -> bool:
+        return self._failing_since_s is not None
 
     @property
     def ready(self) -> bool:
@@ -75,15 +80,21 @@ class Gang:
         if result.error is not None:
             self._fail(now_s)
 
-    def take_workers(self, addresses: Sequence[str], now_s: float) -> None:
-        """Note which workers are there: a rank whose worker is gone is lost."""
+    def take_fault(self, rank: int, message: str, now_s: float) -> None:
+        """Note what keeps a rank from its work, seen from outside."""
+        self._errors.setdefault(rank, _fault("crash", message))
+        self._fail(now_s, grace_s=0.0)
+
+    def take_workers(self, states: Mapping[str, str], now_s: float) -> None:
+        """Note the workers that are there, by address, and the state of each: a rank whose worker is gone is lost."""
+        self._states = states
         for seat in self.seats:
-            if seat.address not in addresses and seat.rank not in self.results:
+            if seat.address not in states and seat.rank not in self.results:
                 self.take_result(RankResult(seat.rank, None, error=_fault("lost", "was lost with its worker")), now_s)
 
     def take_time(self, now_s: float) -> None:
         """Give up on ranks that are late: to be ready, or to end after another has failed."""
-        if not self.ready and now_s > self._deadline_s and self._failing_since_s is None:
+        if not self.ready and now_s > self._deadline_s and not self._failing:
             for seat in self.seats:
                 if seat.rank not in self._ready:
                     self._give_up(seat.rank, now_s)
@@ -113,6 +124,10 @@ class Gang:
             if self.stopping:
                 self._say(commands, rank, {"kind": "stop"})
         return commands
+
+    def take_back(self, commands: Sequence[Command]) -> None:
+        """Note that `commands` did not reach their ranks: they are due again."""
+        self._told -= {(rank, command["kind"]) for rank, command in commands}
 
     def leader_of(self, rank: int) -> Seat:
         """The seat into whose folder the rows for `rank` are written: the first on its host."""
@@ -145,7 +160,12 @@ class Gang:
 
     def _give_up(self, rank: int, now_s: float) -> None:
         if rank not in self.folders:
+            state = self._states.get(self.seats[rank].address, "running")
             what = "has not started: its worker is busy with other tasks, wait for them or use another cluster"
+            if state == "paused":
+                what = "has not started: its worker is paused, as its memory is nearly full; free some, or give it more"
+            elif state != "running":
+                what = f"has not started: its worker is {state}; use another cluster"
         elif self._meeting is None and rank == 0:
             what = "has started, but not loaded PyTorch; the machine may be overloaded, or raise start_timeout_s"
         else:

@@ -164,7 +164,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         control.progress(0, self._total_steps, phase="starting")
         with self._open_cluster() as cluster:
             plan = self._plan(cluster)
-            result = conduct(cluster.client, plan, control, lambda message: self._hear(message, control))
+            result = conduct(cluster, plan, control, lambda message: self._hear(message, control))
         if result is not None:
             self._weights = result.weights
         return self
@@ -192,7 +192,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             arrays |= {f"{part}_features": rows.features, f"{part}_target": rows.target}
         self._data = {}
         return Plan(
-            seats=place(cluster.workers, self.spec.workers),
+            ranks=self.spec.workers,
             framework="torch",
             device="cuda" if cluster.backend == "cuda" else "cpu",
             arrays=arrays,

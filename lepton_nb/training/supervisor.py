@@ -115,11 +115,18 @@ def tell(topic: str, commands: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
 def write_array(folder: str, name: str, length: int, start: int, part: np.ndarray[Any, Any]) -> None:
     """Write `part` from row `start` on of the array `name`, of `length` rows, in a rank's folder."""
     path = Path(folder, f"{name}.npy")
-    if start == 0:
-        whole = np.lib.format.open_memmap(path, mode="w+", dtype=part.dtype, shape=(length, *part.shape[1:]))
-    else:
-        whole = np.lib.format.open_memmap(path, mode="r+")
-    whole[start : start + len(part)] = part
+    # Written and not mapped: where a disk is full, writing into a map kills the process.
+    with path.open("r+b" if start else "wb") as file:
+        if start:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            file.seek(start * part[:1].nbytes, os.SEEK_CUR)
+        else:
+            description = np.lib.format.dtype_to_descr(part.dtype)
+            shape = (length, *part.shape[1:])
+            header = {"descr": description, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+        file.write(part.data)
 
 
 def _watch(

@@ -74,7 +74,7 @@ def test_after_a_failure_the_others_have_a_grace_and_are_aborted():
 def test_the_cause_is_named_and_not_those_that_it_took_along():
     made = gang(ready=True)
     made.take_result(failed(0, "peer", "lost contact"), 0)
-    made.take_workers(ADDRESSES[:2], 0.5)
+    made.take_workers(dict.fromkeys(ADDRESSES[:2], "running"), 0.5)
     made.take_result(failed(1, "peer", "lost contact"), 1)
     error = made.failure()
     assert (error.rank, error.worker) == (2, ADDRESSES[2])
@@ -127,3 +127,38 @@ def test_what_a_rank_said_counts_though_it_had_to_be_killed():
         made.take_result(failed(rank, "crash", "was killed by signal 9"), GRACE_S)
     assert made.failure().rank == 1
     assert "boom" in str(made.failure())
+
+
+def test_no_rows_are_wanted_once_a_rank_has_failed():
+    made = gang()
+    assert made.wants_rows
+    made.take_message(said(2, "x"), 0)
+    assert not made.wants_rows
+
+
+def test_a_fault_seen_from_outside_ends_the_ranks_at_once_and_is_the_cause():
+    made = gang()
+    made.take_fault(2, "did not get its rows", 5)
+    assert not made.wants_rows
+    assert kinds(made.due(5)) == [(0, "abort"), (1, "abort"), (2, "abort")]
+    for rank in range(3):
+        made.take_result(failed(rank, "crash", "was killed by signal 9"), 5)
+    assert made.failure().rank == 2
+    assert "did not get its rows" in str(made.failure())
+
+
+def test_commands_that_did_not_arrive_are_due_again():
+    made = gang(ready=True)
+    made.stopping = True
+    commands = made.due(0)
+    made.take_back(commands[1:2])
+    assert made.due(0) == commands[1:2]
+    assert made.due(0) == []
+
+
+def test_a_worker_that_is_paused_is_named_as_the_cause():
+    made = gang(started=False, deadline_s=5)
+    made.take_workers(dict.fromkeys(ADDRESSES, "running") | {ADDRESSES[1]: "paused"}, 0)
+    made.take_time(6)
+    assert "its worker is paused, as its memory is nearly full" in made.results[1].error["message"]
+    assert "busy with other tasks" in made.results[2].error["message"]
