@@ -43,7 +43,7 @@ def build(
     failure = outcome.failure
     return {
         "schema_version": SCHEMA_VERSION,
-        "notebook": {"path": str(source), "sha256": sha256(source)},
+        "notebook": {"path": place(source), "sha256": sha256(source)},
         "parameters": {parameter.name: _parameter(parameter, values) for parameter in declared},
         "status": outcome.status,
         "failure": None
@@ -57,6 +57,19 @@ def build(
         "versions": versions(),
         "git": git(source.parent),
     }
+
+
+def place(source: Path) -> str:
+    """Where a notebook is, without the user's name or the machine's folders, with "/" between the parts.
+
+    It is relative to its git repository's root, else to the current folder, or only its name.
+    """
+    path = source.parent.resolve() / source.name
+    root = _git(source.parent, "rev-parse", "--show-toplevel")
+    for base in ([Path(root)] if root else []) + [Path.cwd()]:
+        if path.is_relative_to(base.resolve()):
+            return path.relative_to(base.resolve()).as_posix()
+    return path.name
 
 
 def files(*paths: Path) -> dict[str, Any]:

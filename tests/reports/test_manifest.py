@@ -39,6 +39,15 @@ def test_outside_of_a_repository_or_without_git_there_is_no_commit(tmp_path, rep
     assert manifest.git(repository) is None
 
 
+def test_a_notebook_is_named_without_the_folders_of_the_machine(repository, tmp_path_factory, monkeypatch):
+    (repository / "deep").mkdir()
+    assert manifest.place(repository / "deep" / "a.ipynb") == "deep/a.ipynb"
+    outside = tmp_path_factory.mktemp("outside")
+    assert manifest.place(outside / "a.ipynb") == "a.ipynb"
+    monkeypatch.chdir(outside.parent)
+    assert manifest.place(outside / "a.ipynb") == f"{outside.name}/a.ipynb"
+
+
 def test_files_are_hashed_and_missing_ones_left_out(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"abc")

@@ -49,6 +49,8 @@ def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
     assert stream(report) == "report\n"
     facts = manifest(report)
     assert facts["schema_version"] == 1
+    assert facts["notebook"]["path"] == "flights.ipynb"
+    assert str(home) not in report.manifest.read_text()
     assert facts["status"] == "finished"
     assert facts["metrics"] == {"auc": 0.75, "epochs": 5}
     assert facts["parameters"]["epochs"] == {
