@@ -13,7 +13,15 @@ _LOADS = re.compile(
     r"(?i)<(?:script|link|img|iframe|embed|object|video|audio|source|input|base|meta)\b|@import|url\(|import\s*[\"'(]"
 )
 _REMOTE_IMPORT = re.compile(r"""(?s)\A\s*import\s*\(?\s*["'](?:https?:)?//[^"']*["']\s*\)?\s*;?\s*\Z""")
-_REMOTE_STYLE = re.compile(r"""(?i)@import[^;]*;|url\(\s*["']?(?!data:|#)[^)]*\)""")
+_STRING = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+# Comments and strings come first, for what looks like a rule inside of them is none. CSS Syntax Level 3, section 4.
+_STYLE_PART = re.compile(
+    rf"""(?isx)
+    (?P<kept> /\*.*?\*/ | {_STRING} )
+    | (?P<import> @import (?: {_STRING} | url\([^)"']*\) | [^;] )* ;? )
+    | url\( \s* (?P<address> {_STRING} (?=\s*\)) | [^)]* ) \s* (?: \) | \Z )
+    """
+)
 
 
 def offline(html: str, folder: Path) -> str:
@@ -32,9 +40,9 @@ def offline(html: str, folder: Path) -> str:
         if tag.name != "script" or not source.startswith("data:") or _REMOTE_IMPORT.match(tag.text):
             tag.decompose()
     for tag in soup.find_all("style"):
-        tag.string = _REMOTE_STYLE.sub("none", tag.text)
+        tag.string = _offline_style(tag.text)
     for tag in soup.find_all(style=True):
-        tag["style"] = _REMOTE_STYLE.sub("none", str(tag["style"]))
+        tag["style"] = _offline_style(str(tag["style"]))
     for tag in soup.find_all(["img", "input"]):
         if tag.name == "img" or tag.get("src"):
             _image(soup, tag, folder)
@@ -42,6 +50,17 @@ def offline(html: str, folder: Path) -> str:
         if not tag.decomposed and not str(tag.get("src", "")).startswith("data:"):
             _link(soup, tag, str(tag.get("src") or tag.get("data") or ""))
     return str(soup)
+
+
+def _offline_style(css: str) -> str:
+    """`css` without imports, and with `none` for what is not data in the page."""
+
+    def part(match: re.Match[str]) -> str:
+        if match["kept"] is not None or (match["address"] or "").strip("\"' \n\t").lower().startswith(("data:", "#")):
+            return match[0]
+        return "" if match["import"] is not None else "none"
+
+    return _STYLE_PART.sub(part, css)
 
 
 def embedded(source: str, folder: Path) -> str | None:

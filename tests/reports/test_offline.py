@@ -16,6 +16,10 @@ PIXEL = base64.b64decode(
         '<script type="module">import "https://cdn.example.org/a.js"</script>',
         '<link rel="stylesheet" href="https://cdn.example.org/a.css">',
         '<link rel="stylesheet" href="a.css">',
+        "<style>@import 'https://cdn.example.org/a.css';</style>",
+        '<style>@import url("https://cdn.example.org/a.css?a=1;2") print</style>',
+        "<style>@import 'https://cdn.example.org/a.css</style>",
+        "<style>a { b: url(https://cdn.example.org/a.css</style>",
         "<style>@import url(https://cdn.example.org/a.css);</style>",
         '<div style="background: url(//cdn.example.org/a.png)"></div>',
         '<base href="https://cdn.example.org/">',
@@ -28,6 +32,25 @@ def test_what_would_be_fetched_goes(html, tmp_path):
     assert "a.css" not in result
     assert "<p>before</p>" in result
     assert "<p>after</p>" in result
+
+
+@pytest.mark.parametrize(
+    ("css", "left"),
+    [
+        ('a { b: url("data:image/png;base64,AAAA") }', None),
+        ("a { b: url( 'data:image/svg+xml,<svg x=\")\"/>' ) }", None),
+        ("a { b: url(data:image/png;base64,AAAA) }", None),
+        ("a { fill: url(#gradient) } b > c { d: e }", None),
+        ("a::before { content: '@import; url(x)' } /* url(x) @import */", None),
+        ("a { b: url(x.png) red }", "a { b: none red }"),
+        ("a { b: url('https://x/(y).png') red }", "a { b: none red }"),
+        ('@import url("https://x/y.css");p { color: red }', "p { color: red }"),
+        ("@import url(https://x/y?a:400;700) screen;p { color: red }", "p { color: red }"),
+        ("@import 'https://x/;.css';p { color: red }", "p { color: red }"),
+    ],
+)
+def test_only_what_would_be_fetched_goes_from_a_style(css, left, tmp_path):
+    assert offline(f"<style>{css}</style>", tmp_path) == f"<style>{css if left is None else left}</style>"
 
 
 def test_remote_images_and_frames_become_links(tmp_path):
