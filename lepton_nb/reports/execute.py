@@ -80,8 +80,8 @@ def execute(
     """Run `notebook` (nbformat 4 node) with `parameters` injected, and end its kernel whatever happens.
 
     The kernel carries `mark`, and what carries it is ended too. An error in a cell, a dead kernel, the time limit
-    and a stop are outcomes, not exceptions. Progress is emitted
-    through `control`, one event a cell, with the cell's heading.
+    and a stop are outcomes, not exceptions. Progress is emitted through `control`, one event a cell, with the
+    cell's heading.
     """
     import papermill
     from jupyter_core.utils import ensure_event_loop

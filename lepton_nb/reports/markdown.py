@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,47 +24,68 @@ class Heading:
     anchor: str
 
 
+# Anchors that the page has besides those of headings; figures' hold a colon, which no heading's does.
+FAILED_ANCHOR = "failed-cell"
+TAKEN = ("content", FAILED_ANCHOR)
+
+
 class Markdown:
-    """Renders the cells of one page in order, and gathers their headings."""
+    """Renders the cells and outputs of one page in order, and gathers their headings."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.headings: list[Heading] = []
         self.title = ""
+        self._titled = False
 
     def render(self, source: str, attachments: Mapping[str, Any] | None = None) -> str:
-        """The HTML of one cell. The page's first heading, if of level 1, becomes `title` instead."""
+        """The HTML of one cell. The first heading in cells, if of level 1, becomes `title` instead."""
+        return self._render(source, dict(attachments or {}), self._heading_of_cell)
+
+    def render_output(self, source: str) -> str:
+        """The HTML of an output in Markdown, with all of its headings."""
+        return self._render(source, {}, self._heading)
+
+    def _render(self, source: str, attachments: dict[str, Any], heading: Callable[[str, int], str]) -> str:
         # An attachment that is missing would end the export; an empty name shows as a missing image.
-        renderer = _Renderer(self, dict(attachments or {}))
+        renderer = _Renderer(self.folder, attachments, heading)
         return offline(str(MarkdownWithMath(renderer=renderer).render(source)), self.folder)
 
-    def heading(self, text: str, level: int) -> str:
-        """The HTML of a heading whose inner HTML is `text`."""
-        words = html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
-        if level == 1 and not self.headings and not self.title:
-            self.title = words
+    def _heading_of_cell(self, text: str, level: int) -> str:
+        first, self._titled = not self._titled, True
+        if first and level == 1:
+            self.title = _words(text)
             return ""
+        return self._heading(text, level)
+
+    def _heading(self, text: str, level: int) -> str:
+        """The HTML of a heading whose inner HTML is `text`."""
+        words = _words(text)
         slug = re.sub(r"\W+", "-", words.lower()).strip("-") or "section"
-        taken = {heading.anchor for heading in self.headings}
-        anchor = next(name for name in (slug, *(f"{slug}-{n}" for n in range(2, 10_000))) if name not in taken)
+        taken = {*TAKEN, *(heading.anchor for heading in self.headings)}
+        anchor = next(name for n in itertools.count(1) if (name := f"{slug}-{n}" if n > 1 else slug) not in taken)
         self.headings.append(Heading(level, words, anchor))
         return f'<h{level} id="{html.escape(anchor)}">{text}</h{level}>\n'
 
 
+def _words(text: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
+
+
 class _Renderer(IPythonRenderer):
-    def __init__(self, page: Markdown, attachments: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, attachments: dict[str, Any], heading: Callable[[str, int], str]) -> None:
         super().__init__(escape=False, attachments=attachments)
-        self._page = page
+        self._folder, self._heading = folder, heading
 
     def heading(self, text: str, level: int, **_: Any) -> str:
-        return self._page.heading(text, level)
+        return self._heading(text, level)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         if url.startswith("attachment:"):
             bundle = self.attachments.get(url.removeprefix("attachment:"), {})
             inside = next((f"data:{kind};base64,{data}" for kind, data in bundle.items()), None)
         else:
-            inside = embedded(url, self._page.folder)
+            inside = embedded(url, self._folder)
         caption = f' title="{html.escape(title)}"' if title else ""
         return f'<img src="{html.escape(inside or url)}" alt="{html.escape(text)}"{caption}>'
 

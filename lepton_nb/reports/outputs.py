@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
+from lepton_nb.reports.markdown import Markdown
 from lepton_nb.reports.offline import offline
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -39,8 +39,11 @@ class Block:
         return self.kind == "figure" or (self.kind == "html" and "Plotly.newPlot" in self.html)
 
 
-def blocks(outputs: list[Any], folder: Path) -> Iterator[Block]:
-    """The blocks of a cell's outputs, in order; neighbouring pieces of one stream are one block."""
+def blocks(outputs: list[Any], markdown: Markdown) -> Iterator[Block]:
+    """The blocks of a cell's outputs, in order; neighbouring pieces of one stream are one block.
+
+    `markdown` is the page that they belong to: it gathers their headings, and relative images are in its folder.
+    """
     streams: list[str] = []
     for index, output in enumerate(outputs):
         if output.output_type == "stream":
@@ -54,24 +57,22 @@ def blocks(outputs: list[Any], folder: Path) -> Iterator[Block]:
             text = "\n".join(output.traceback) or f"{output.ename}: {output.evalue}"
             yield Block(kind="error", html=_ansi(text), label=f"{output.ename}: {output.evalue}")
         else:
-            block = from_bundle(output.data, folder)
+            block = from_bundle(output.data, markdown)
             if block is not None:
                 yield block
 
 
-def from_bundle(data: Mapping[str, Any], folder: Path) -> Block | None:
+def from_bundle(data: Mapping[str, Any], markdown: Markdown) -> Block | None:
     """The richest form in a MIME bundle that a page without a kernel can show; None when there is none."""
     if PLOTLY in data:
         return _figure(data[PLOTLY])
     if "text/html" in data:
-        return Block(kind="html", html=offline(data["text/html"], folder))
+        return Block(kind="html", html=offline(data["text/html"], markdown.folder))
     for kind in ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp"):
         if kind in data:
             return Block(kind="image", source=_data_address(kind, data[kind]), label=_alt(data))
     if "text/markdown" in data:
-        from lepton_nb.reports.markdown import Markdown
-
-        return Block(kind="prose", html=Markdown(folder).render(data["text/markdown"]))
+        return Block(kind="prose", html=markdown.render_output(data["text/markdown"]))
     if "text/latex" in data:
         return Block(kind="text", text=data["text/latex"])
     if WIDGET in data:

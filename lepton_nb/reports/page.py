@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lepton_nb.reports.markdown import FAILED_ANCHOR, Markdown
 from lepton_nb.reports.outputs import Block, blocks
-
-FAILED_ANCHOR = "failed-cell"
 
 
 def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_code: bool = False) -> str:
@@ -18,8 +17,6 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`.
     """
     import jinja2
-
-    from lepton_nb.reports.markdown import Markdown
 
     markdown = Markdown(folder)
     content: list[Block] = []
@@ -44,13 +41,13 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     )
 
 
-def _cell(cell: Any, markdown: Any, *, show_code: bool) -> list[Block]:
+def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
     if cell.cell_type == "markdown":
         return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
     if cell.cell_type != "code":
         return []
     code = [Block(kind="code", html=_highlighted(cell.source))] if show_code and cell.source.strip() else []
-    return [*code, *blocks(cell.get("outputs", []), markdown.folder)]
+    return [*code, *blocks(cell.get("outputs", []), markdown)]
 
 
 def _anchored(content: list[Block]) -> list[Block]:
@@ -61,7 +58,7 @@ def _anchored(content: list[Block]) -> list[Block]:
         if errors and index == errors[-1]:
             block = replace(block, anchor=FAILED_ANCHOR)
         elif block.kind == "figure":
-            block = replace(block, anchor=f"figure-{index + 1}")
+            block = replace(block, anchor=f"figure:{index + 1}")
         named.append(block)
     return named
 

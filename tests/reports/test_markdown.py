@@ -14,6 +14,20 @@ def test_first_heading_is_the_title_and_the_rest_are_gathered(tmp_path):
     assert all(f'id="{anchor}"' in html for anchor in anchors)
 
 
+def test_only_the_first_heading_can_be_the_title(tmp_path):
+    markdown = Markdown(tmp_path)
+    markdown.render("## Before")
+    assert '<h1 id="after">After</h1>' in markdown.render("# After")
+    assert markdown.title == ""
+
+
+def test_no_heading_takes_an_anchor_of_the_page(tmp_path):
+    markdown = Markdown(tmp_path)
+    html = markdown.render("## Content\n\n## Failed cell\n\n## Content 2")
+    assert [heading.anchor for heading in markdown.headings] == ["content-2", "failed-cell-2", "content-2-2"]
+    assert 'id="content"' not in html
+
+
 @pytest.mark.parametrize("source", ["$x^2 < y$", "$$\n\\frac{a}{b}\n$$"])
 def test_tex_is_shown_as_it_is_written(source, tmp_path):
     html = Markdown(tmp_path).render(source)

@@ -4,17 +4,23 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
+from lepton_nb.reports.markdown import Markdown
 from lepton_nb.reports.outputs import PLOTLY, WIDGET, blocks, from_bundle, script_json, settle
 
 
-def test_pieces_of_one_stream_are_one_block(tmp_path):
+@pytest.fixture
+def page(tmp_path):
+    return Markdown(tmp_path)
+
+
+def test_pieces_of_one_stream_are_one_block(page):
     outputs = [
         new_output("stream", name="stdout", text="a"),
         new_output("stream", name="stdout", text="b\n"),
         new_output("stream", name="stderr", text="oh\n"),
         new_output("stream", name="stdout", text="<c>"),
     ]
-    found = list(blocks(outputs, tmp_path))
+    found = list(blocks(outputs, page))
     assert [block.kind for block in found] == ["stdout", "stderr", "stdout"]
     assert found[0].html == "ab\n"
     assert found[2].html == "&lt;c&gt;"
@@ -42,24 +48,35 @@ def test_progress_bars_leave_their_last_state(text, shown):
         ({"text/plain": "a"}, "text"),
     ],
 )
-def test_the_richest_form_that_needs_no_kernel_is_shown(data, kind, tmp_path):
-    assert from_bundle(data, tmp_path).kind == kind
+def test_the_richest_form_that_needs_no_kernel_is_shown(data, kind, page):
+    assert from_bundle(data, page).kind == kind
 
 
-def test_a_bundle_without_a_readable_form_shows_nothing(tmp_path):
-    assert from_bundle({"application/json": {}}, tmp_path) is None
+def test_a_bundle_without_a_readable_form_shows_nothing(page):
+    assert from_bundle({"application/json": {}}, page) is None
 
 
-def test_figures_are_named_by_their_title(tmp_path):
+def test_headings_of_outputs_stay_and_have_anchors_of_their_own(page):
+    first = from_bundle({"text/markdown": "# Results\n\nhello"}, page).html
+    assert first == '<h1 id="results">Results</h1>\n<p>hello</p>\n'
+    assert page.render("# Title") == ""
+    again = page.render("## Results") + from_bundle({"text/markdown": "## Results"}, page).html
+    assert page.title == "Title"
+    anchors = [heading.anchor for heading in page.headings]
+    assert len(set(anchors)) == 3
+    assert all(f'id="{anchor}"' in first + again for anchor in anchors)
+
+
+def test_figures_are_named_by_their_title(page):
     spec = {"data": [], "layout": {"title": {"text": "Delay<br><b>by hour</b>"}, "height": 600}}
-    block = from_bundle({PLOTLY: spec}, tmp_path)
+    block = from_bundle({PLOTLY: spec}, page)
     assert block.label.split() == ["Delay", "by", "hour"]
     assert block.height == 600
-    assert from_bundle({PLOTLY: {"data": []}}, tmp_path).label == "Figure"
+    assert from_bundle({PLOTLY: {"data": []}}, page).label == "Figure"
 
 
-def test_svg_cannot_bring_scripts(tmp_path):
-    block = from_bundle({"image/svg+xml": "<svg><script>alert(1)</script></svg>"}, tmp_path)
+def test_svg_cannot_bring_scripts(page):
+    block = from_bundle({"image/svg+xml": "<svg><script>alert(1)</script></svg>"}, page)
     assert block.source.startswith("data:image/svg+xml;base64,")
 
 
@@ -74,11 +91,11 @@ def test_json_has_no_nan():
     assert json.loads(script_json({"y": [1.0, float("nan"), float("inf")]})) == {"y": [1.0, None, None]}
 
 
-def test_errors_show_their_traceback(tmp_path):
+def test_errors_show_their_traceback(page):
     output = NotebookNode(
         output_type="error", ename="KeyError", evalue="'<x>'", traceback=["\x1b[31mKeyError\x1b[0m <x>"]
     )
-    (block,) = blocks([output], tmp_path)
+    (block,) = blocks([output], page)
     assert block.kind == "error"
     assert "&lt;x&gt;" in block.html
     assert "ansi-red-fg" in block.html
