@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import lepton_nb as lnb
-from lepton_nb.events import Progress
+from lepton_nb.events import Progress, Status
 
 DATA = pl.DataFrame(np.random.default_rng(0).normal(size=(600, 3)), schema=["a", "b", "c"]).with_columns(
     y=pl.col("a") > 0
@@ -211,3 +211,91 @@ def test_a_killed_kernel_leaves_no_rank(tmp_path):
 
 def test_a_broken_run_does_not_stand_in_the_way_of_the_next(cluster):
     assert start(cluster, lnb.models.mlp(), epochs=1).wait(60).step == 30
+
+
+def on_workers(cluster, change, *arguments):
+    """Call `change` with the supervisor module of each worker, and the arguments."""
+
+    def call(*given):
+        from lepton_nb.training import supervisor
+
+        change(supervisor, *given)
+
+    cluster.client.run(call, *arguments)
+
+
+def test_ranks_that_end_while_their_rows_are_written_are_the_cause(cluster):
+    def use(supervisor, module):
+        supervisor.RANK_MODULES["torch"] = module
+
+    wide = np.random.default_rng(0).normal(size=(1_500_000, 16)).astype(np.float32)
+    data = pl.DataFrame(wide, schema=[f"x{i}" for i in range(16)]).with_columns(y=pl.col("x0") > 0)
+    on_workers(cluster, use, "no_such_module")
+    try:
+        run = lnb.train(lnb.models.mlp(), data, target="y", cluster=cluster)
+        with pytest.raises(lnb.TrainingError, match=r"rank \d of 2 .* ended with exit status 1") as caught:
+            run.wait(60)
+        assert "no_such_module" in caught.value.output
+    finally:
+        on_workers(cluster, use, "lepton_nb.training.torch_rank")
+
+
+def test_a_full_disk_is_named_with_its_host_and_what_to_free(cluster):
+    def fill(supervisor):
+        make = supervisor.tempfile.mkdtemp
+
+        def mkdtemp(**options):
+            folder = make(**options)
+            os.symlink("/dev/full", f"{folder}/train_features.npy")
+            return folder
+
+        supervisor.tempfile = SimpleNamespace(mkdtemp=mkdtemp)
+
+    def empty(supervisor):
+        import tempfile
+
+        supervisor.tempfile = tempfile
+
+    on_workers(cluster, fill)
+    try:
+        message = r"rank 0 of 2 on .* did not get its rows: .* on 127.0.0.1 .* No space left on device; free \d+ MiB"
+        with pytest.raises(lnb.TrainingError, match=message):
+            start(cluster, lnb.models.mlp()).wait(60)
+    finally:
+        on_workers(cluster, empty)
+    assert not ranks()
+
+
+def test_a_stop_that_a_worker_did_not_take_is_said_again(cluster):
+    def lose_one(supervisor):
+        whole = supervisor.tell
+
+        def tell(topic, commands):
+            supervisor.tell = whole
+            raise OSError("for once")
+
+        supervisor.tell = tell
+
+    run = start(cluster, lnb.models.mlp(), epochs=100_000)
+    wait_until_training(run)
+    on_workers(cluster, lose_one)
+    assert run.stop(30).status is Status.STOPPED
+
+
+@pytest.mark.slow
+def test_a_run_that_waits_takes_the_workers_of_its_turn_and_learns_that_the_cluster_was_closed():
+    with lnb.Cluster(workers=2, memory="1GB") as cluster:
+        first = start(cluster, lnb.models.mlp(), epochs=100_000)
+        wait_until_training(first)
+        waiting = start(cluster, lnb.models.mlp(), epochs=1)
+        victim = cluster.workers[1]
+        os.kill(cluster.client.run(os.getpid, workers=[victim])[victim], signal.SIGKILL)
+        with pytest.raises(lnb.TrainingError, match="was lost with its worker"):
+            first.wait(60)
+        assert waiting.wait(60).step == 30
+        first = start(cluster, lnb.models.mlp(), epochs=100_000)
+        wait_until_training(first)
+        waiting = start(cluster, lnb.models.mlp(), epochs=1)
+    for run in (first, waiting):
+        with pytest.raises(lnb.TrainingError, match="the cluster was closed"):
+            run.wait(60)
