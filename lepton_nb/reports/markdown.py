@@ -89,6 +89,10 @@ class _Renderer(IPythonRenderer):
         caption = f' title="{html.escape(title)}"' if title else ""
         return f'<img src="{html.escape(inside or url)}" alt="{html.escape(text)}"{caption}>'
 
+    def table(self, text: str) -> str:
+        # A wide one scrolls in a box of its own.
+        return f'<div class="table"><table>\n{text}</table></div>\n'
+
     def block_mermaidjs(self, code: str) -> str:
         # The source is shown: the library that draws it would have to be fetched.
         return f"<pre><code>{html.escape(code)}</code></pre>\n"

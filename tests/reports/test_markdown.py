@@ -43,6 +43,12 @@ def test_images_elsewhere_become_links_and_attachments_are_embedded(tmp_path):
     assert "[p]" in markdown.render("![p](attachment:missing.png)")
 
 
+def test_tables_have_a_box_of_their_own(tmp_path):
+    html = Markdown(tmp_path).render("| a | b |\n|---|--:|\n| 1 | 2 |")
+    assert html.startswith('<div class="table"><table>\n<thead>')
+    assert html.endswith("</tbody>\n</table></div>\n")
+
+
 def test_mermaid_is_shown_as_text(tmp_path):
     html = Markdown(tmp_path).render("```mermaid\ngraph TD; A-->B\n```")
     assert "graph TD; A--&gt;B" in html

@@ -70,6 +70,37 @@ def test_the_page_can_be_read_by_everyone(report):
         assert page.locator(".code").count() == 0
 
 
+WIDE = range(40)
+EDGES = """() => {
+  const edges = (selector) => [...document.querySelectorAll(selector)].map((box) => box.getBoundingClientRect());
+  return { left: edges("nav, main > *").reduce((least, box) => Math.min(least, box.left), Infinity),
+    right: document.documentElement.clientWidth - Math.max(...edges("main > *").map((box) => box.right)),
+    page: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+    tables: edges("main table").map((box) => box.width) }; }"""
+
+
+@pytest.mark.browser
+def test_text_keeps_off_both_edges_and_wide_tables_scroll_by_themselves(tmp_path):
+    row = "".join(f"<td>column_{number}</td>" for number in WIDE)
+    source = write_notebook(
+        tmp_path / "a.ipynb",
+        "# Title\n\n" + "Words that wrap. " * 40,
+        "## First\n\n" + "".join(f"| {number}0000000 " for number in WIDE) + "|\n" + "|---" * len(WIDE) + "|",
+        f"## Second\n\n<table><tr>{row}</tr></table>\n",
+        f"from IPython.display import HTML\nHTML('<table><tr>{row}</tr></table>')",
+    )
+    page = lnb.report(source, output=tmp_path / "out").html
+    with visiting(offline=True) as visit:
+        visit.page.goto(page.as_uri())
+        for width in (1000, 1100, 1200, 1600):
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            edges = visit.page.evaluate(EDGES)
+            assert edges["page"] == 0
+            assert edges["left"] >= 40
+            assert edges["right"] == pytest.approx(edges["left"], abs=1)
+            assert len(edges["tables"]) == 3
+
+
 @pytest.mark.browser
 def test_the_page_prints(report):
     with visiting(offline=True) as visit:
