@@ -65,13 +65,12 @@ def roc(target: npt.NDArray[Any], scores: Scores, *, title: str = "") -> go.Figu
     _add_diagonal(figure, "chance")
     for number, (name, values) in enumerate(_named(scores).items()):
         curve = roc_curve(target, values)
-        area = float(np.trapezoid(curve.true_positive_rate, curve.false_positive_rate))
         drawn = _thinned(curve, ROC_POINTS)
         figure.add_scatter(
             x=drawn.false_positive_rate.astype(np.float32),
             y=drawn.true_positive_rate.astype(np.float32),
             mode="lines",
-            name=f"{html.escape(name, quote=False)} (AUC {area:.3f})",
+            name=f"{html.escape(name, quote=False)} (AUC {curve.area:.3f})",
             line={"color": COLOURS[number % len(COLOURS)], "width": 2},
             hovertemplate="false positives %{x:.3f}<br>true positives %{y:.3f}<extra></extra>",
         )

@@ -19,6 +19,11 @@ class Roc(NamedTuple):
     false_positive_rate: npt.NDArray[np.float64]
     true_positive_rate: npt.NDArray[np.float64]
 
+    @property
+    def area(self) -> float:
+        """Area under the curve: the chance that a random 1 scores above a random 0, ties counting one half."""
+        return float(np.trapezoid(self.true_positive_rate, self.false_positive_rate))
+
 
 class Calibration(NamedTuple):
     """Per bin that holds rows: mean predicted probability, share of ones, rows."""
@@ -43,9 +48,8 @@ def roc_curve(target: Array, scores: Array) -> Roc:
 
 
 def auc(target: Array, scores: Array) -> float:
-    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting one half."""
-    curve = roc_curve(target, scores)
-    return float(np.trapezoid(curve.true_positive_rate, curve.false_positive_rate))
+    """Area under the ROC curve; see Roc.area."""
+    return roc_curve(target, scores).area
 
 
 def calibration_bins(target: Array, scores: Array, bins: int = 10) -> Calibration:
@@ -54,8 +58,8 @@ def calibration_bins(target: Array, scores: Array, bins: int = 10) -> Calibratio
     Raises TrainingError for scores outside [0, 1] or fewer than one bin.
     """
     truth, values = _binary(target, scores, both=False)
-    if bins < 1:
-        raise TrainingError(f"bins is {bins}; give 1 or more", bins=bins)
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
+        raise TrainingError(f"bins is {bins!r}; give a whole number of 1 or more", bins=bins)
     if values.size == 0 or values.min() < 0 or values.max() > 1:
         raise TrainingError("calibration needs probabilities from 0 to 1; give what run.predict returns")
     position = np.minimum((values * bins).astype(np.int64), bins - 1)

@@ -78,6 +78,12 @@ def test_roc_refuses_what_it_cannot_draw(target, scores, message):
         lnb.figures.training.roc(target, scores)
 
 
+@pytest.mark.parametrize("bins", [2.5, 0, True, "5"])
+def test_calibration_refuses_bins_that_are_no_count(bins):
+    with pytest.raises(lnb.TrainingError, match="give a whole number of 1 or more"):
+        lnb.figures.training.calibration(np.array([0, 1]), {"a": np.array([0.1, 0.9])}, bins=bins)
+
+
 def test_calibration_refuses_scores_that_are_no_probabilities():
     with pytest.raises(lnb.TrainingError, match="from 0 to 1"):
         lnb.figures.training.calibration(np.array([0, 1]), {"logits": np.array([-2.0, 3.0])})
