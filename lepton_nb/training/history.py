@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from lepton_nb.training.spec import Task
+
 EPOCH_SCHEMA = {
     "epoch": pl.Int64,
     "step": pl.Int64,
@@ -17,6 +19,11 @@ EPOCH_SCHEMA = {
     "validation_mae": pl.Float64,
     "rows_per_s": pl.Float64,
     "elapsed_s": pl.Float64,
+}
+FIGURE_OF_TASK: dict[Task | None, str] = {
+    "binary": "validation_accuracy",
+    "multiclass": "validation_accuracy",
+    "regression": "validation_mae",
 }
 STEP_SCHEMA = {"step": pl.Int64, "epoch": pl.Int64, "loss": pl.Float64, "elapsed_s": pl.Float64}
 
@@ -40,11 +47,13 @@ class History:
             for row in rows:
                 self._steps[row["step"]] = row
 
-    def epochs(self) -> pl.DataFrame:
-        """One row for each finished epoch, counted from 1, in order."""
+    def epochs(self, task: Task | None) -> pl.DataFrame:
+        """One row for each finished epoch, counted from 1, in order; without figures that `task` does not have."""
+        other = {*FIGURE_OF_TASK.values()} - {FIGURE_OF_TASK.get(task)}
+        schema = {name: dtype for name, dtype in EPOCH_SCHEMA.items() if name not in other}
         with self._lock:
             rows = [self._epochs[key] for key in sorted(self._epochs)]
-        return pl.DataFrame([{name: row.get(name) for name in EPOCH_SCHEMA} for row in rows], schema=EPOCH_SCHEMA)
+        return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
     def steps(self) -> pl.DataFrame:
         """One row for every few steps: the mean loss since the row before, in order."""

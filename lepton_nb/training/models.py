@@ -99,8 +99,6 @@ def mlp(
 
 def check(model: Any) -> None:
     """Raise TrainingError for what is neither a module, nor a function, nor a description (torch is not loaded)."""
-    if isinstance(model, type) and any(base.__name__ == "Module" for base in model.__mro__):
-        return
     if not (is_module(model) or isinstance(model, Description) or callable(model)):
         raise TrainingError(
             f"cannot train a {type(model).__name__}; give a torch.nn.Module, a function that builds one, "

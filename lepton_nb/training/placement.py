@@ -23,11 +23,6 @@ class Seat:
     local_ranks: int
     bind_host: str
 
-    @property
-    def leads_host(self) -> bool:
-        """True for the one rank of its host into whose folder the rows are written."""
-        return self.local_rank == 0
-
 
 def place(addresses: Sequence[str], ranks: int) -> tuple[Seat, ...]:
     """One seat a rank, on the first `ranks` of `addresses` (such as "tls://127.0.0.1:4001"), one a worker.

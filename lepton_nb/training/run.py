@@ -63,6 +63,8 @@ def train(
     """
     spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
     models.check(model)
+    if cluster is not None:
+        _check_cluster(cluster)
     rows, reader = training_rows(data, spec.target, spec.precision)
     validation = None
     if spec.validation is not None:
@@ -70,6 +72,26 @@ def train(
     if cluster is not None:
         place(cluster.workers, spec.workers)
     return TrainingRun(model, spec, rows, validation, reader, cluster).start()
+
+
+def _check_cluster(cluster: Any) -> None:
+    missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]
+    if missing:
+        raise TrainingError(
+            f"cluster is a {type(cluster).__name__}; give an lnb.Cluster, as in "
+            "lnb.train(model, data, cluster=lnb.Cluster(workers=2))"
+        )
+
+
+def _pickled(model: models.Model, spec: TrainingSpec, features: int) -> bytes:
+    try:
+        job: bytes = cloudpickle.dumps({"model": model, "spec": spec, "features": features})
+    except Exception as error:  # whatever the parts of the model raise
+        raise TrainingError(
+            f"the model cannot be sent to the workers: {error}; give a function that builds it there, "
+            "and open files, locks and the like inside of it"
+        ) from error
+    return job
 
 
 class TrainingRun(BackgroundRun["TrainingRun"]):
@@ -90,6 +112,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
         self._described = model
+        self._job = _pickled(model, self.spec, len(reader.names))
         self._reader = reader
         self._cluster = cluster
         self._history = History()
@@ -106,10 +129,11 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         """One row for each finished epoch (from 1), growing while the run goes on.
 
         loss is the mean over the epoch's rows, each measured before the step it was part of; validation_loss and
-        validation_accuracy (classes) or validation_mae (regression) are measured after the epoch, null without
-        validation rows; rows_per_s counts all workers, without validation; elapsed_s counts from the first step.
+        validation_accuracy (of classes) or validation_mae (of a regression) are measured after the epoch, null
+        without validation rows; rows_per_s counts all workers, without validation; elapsed_s counts from the first
+        step.
         """
-        return self._history.epochs()
+        return self._history.epochs(self._task)
 
     @property
     def steps(self) -> pl.DataFrame:
@@ -180,17 +204,15 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             yield own
 
     def _plan(self, cluster: Cluster) -> Plan:
-        features = len(self._reader.names)
-        job = cloudpickle.dumps({"model": self._described, "spec": self.spec, "features": features})
         path = json.dumps([entry for entry in sys.path if entry]).encode()
         arrays: dict[str, npt.NDArray[Any]] = {
-            "job": np.frombuffer(job, np.uint8),
+            "job": np.frombuffer(self._job, np.uint8),
             "path": np.frombuffer(path, np.uint8),
         }
         for part, rows in self._data.items():
             assert rows.target is not None
             arrays |= {f"{part}_features": rows.features, f"{part}_target": rows.target}
-        self._data = {}
+        self._data, self._job = {}, b""
         return Plan(
             ranks=self.spec.workers,
             framework="torch",

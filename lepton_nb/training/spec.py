@@ -9,6 +9,9 @@ from typing import Any, Literal, get_args
 
 from lepton_nb.errors import TrainingError
 
+# torch takes 64 bits, of which ranks need some to draw noise of their own.
+SEEDS = 2**32
+
 Optimizer = Literal["adam", "adamw", "sgd"]
 Loss = Literal["auto", "binary_cross_entropy", "cross_entropy", "mse"]
 Precision = Literal["float32", "float64"]
@@ -54,8 +57,8 @@ class TrainingSpec:
         _require_number("learning_rate", self.learning_rate, above=True)
         _require_number("weight_decay", self.weight_decay, above=False)
         _require_number("start_timeout_s", self.start_timeout_s, above=True)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise TrainingError(f"seed is {self.seed!r}; give an integer of 0 or more", seed=self.seed)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
+            raise TrainingError(f"seed is {self.seed!r}; give an integer from 0 to {SEEDS - 1:,}", seed=self.seed)
         if self.target is not None and not isinstance(self.target, str):
             raise TrainingError(f"target is {self.target!r}; give the name of one column", target=self.target)
 

@@ -46,8 +46,8 @@ def output_width(shape: tuple[int, ...]) -> int:
     return 1 if len(shape) == 1 else shape[1]
 
 
-def check_target(task: Task, target: npt.NDArray[Any], width: int) -> None:
-    """Raise TrainingError if `target` holds values that `task` with `width` outputs cannot take."""
+def check_target(task: Task, target: npt.NDArray[Any], width: int, what: str = "the target") -> None:
+    """Raise TrainingError if `target`, named `what`, holds values that `task` with `width` outputs cannot take."""
     if task == "binary":
         strange = target[~np.isin(target, (0, 1))]
         wanted = "0 and 1; for more classes use loss='cross_entropy', for numbers loss='mse'"
@@ -57,4 +57,4 @@ def check_target(task: Task, target: npt.NDArray[Any], width: int) -> None:
     else:
         return
     if strange.size:
-        raise TrainingError(f"the target holds {strange[0]:g}; it must hold {wanted}", value=float(strange[0]))
+        raise TrainingError(f"{what} holds {strange[0]:g}; it must hold {wanted}", value=float(strange[0]))

@@ -113,7 +113,8 @@ class Loop:
             raise TrainingError(f"the model returns a {type(output).__name__}; return one tensor (rows, outputs)")
         task = resolve_task(self._spec.loss, tuple(output.shape), self._train.target_values)
         if self._validation is not None:
-            check_target(task, self._validation.target_values, output_width(tuple(output.shape)))
+            width = output_width(tuple(output.shape))
+            check_target(task, self._validation.target_values, width, "the validation data's target")
         return task
 
     def _share_memory(self) -> Tensor:

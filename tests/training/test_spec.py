@@ -24,6 +24,7 @@ def test_an_unknown_option_names_the_closest():
         ({"loss": "bce"}, "unknown loss 'bce'"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**62}, "give an integer from 0 to 4,294,967,295"),
         ({"target": ["y"]}, "give the name of one column"),
     ],
 )
