@@ -67,14 +67,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _serving(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--port", type=_port, metavar="N", help="default: the first free one from Jupyter's usual on")
+    command.add_argument(
+        "--port", type=_port, default=0, metavar="N", help="default, or 0: the first free one from Jupyter's usual on"
+    )
     command.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
 def _port(text: str) -> int:
     number = int(text)
-    if not 1 <= number <= 65535:
-        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    if not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return number
 
 

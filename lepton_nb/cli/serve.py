@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import socket
 import sys
 from pathlib import Path
 
 from lepton_nb.cli.output import say
+from lepton_nb.cluster.ports import check_free
 from lepton_nb.errors import LeptonError
 
 HOST = "127.0.0.1"
 TEMPLATES = Path(__file__).parent / "share"
 
 
-def lab(folder: Path | None, *, port: int | None, browser: bool) -> int:
+def lab(folder: Path | None, *, port: int, browser: bool) -> int:
     """Become JupyterLab on `folder` (default: notebooks below the current folder, else the current folder)."""
     _require("jupyterlab", "lab")
     root = folder or (Path("notebooks") if Path("notebooks").is_dir() else Path())
@@ -27,8 +27,8 @@ def lab(folder: Path | None, *, port: int | None, browser: bool) -> int:
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.news_url=None",
     ]
-    if port is not None:
-        _check_free(port)
+    check_free(HOST, port, "port")
+    if port:
         options += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
     if not browser:
         options.append("--no-browser")
@@ -39,13 +39,12 @@ def lab(folder: Path | None, *, port: int | None, browser: bool) -> int:
     os.execve(sys.executable, command, _environment())  # noqa: S606
 
 
-def app(notebook: Path, *, port: int | None, browser: bool) -> int:
+def app(notebook: Path, *, port: int, browser: bool) -> int:
     """Serve `notebook` with Voilà until Ctrl-C or SIGTERM, then end its kernels."""
     _require("voila", "app")
     if not notebook.is_file():
         raise LeptonError(f"there is no notebook {notebook}; check the path", path=str(notebook))
-    if port is not None:
-        _check_free(port)
+    check_free(HOST, port, "port")
     os.environ.update(_environment())
     from tornado.ioloop import IOLoop
     from voila.app import Voila
@@ -60,7 +59,7 @@ def app(notebook: Path, *, port: int | None, browser: bool) -> int:
         "--VoilaConfiguration.show_tracebacks=True",
         "--KernelManager.transport_encryption=auto",
     ]
-    if port is not None:
+    if port:
         options += [f"--Voila.port={port}", "--Voila.port_retries=0"]
     if not browser:
         options.append("--no-browser")
@@ -81,17 +80,3 @@ def _environment() -> dict[str, str]:
 def _require(package: str, extra: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise LeptonError(f'{package} is not installed; install it with: pip install "lepton-nb[{extra}]"')
-
-
-def _check_free(port: int) -> None:
-    """Raise unless `port` can be listened on now."""
-    with socket.socket() as probe:
-        # As servers do: a port that a server of a moment ago used may be taken again.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise LeptonError(
-                f"port {port} cannot be used ({error.strerror}); give another --port, or none to take a free one",
-                port=port,
-            ) from None

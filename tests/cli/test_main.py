@@ -29,7 +29,7 @@ def test_version(capsys):
 
 @pytest.mark.parametrize(
     "words", [[], ["reprt"], ["report"], ["report", "run"], ["report", "run", "a.ipynb", "-p", "x"], ["app"],
-              ["app", "a.ipynb", "--port", "0"], ["lab", "--port", "x"]]
+              ["app", "a.ipynb", "--port", "65536"], ["lab", "--port", "x"]]
 )  # fmt: skip
 def test_wrong_usage_is_status_2(words, capsys):
     with pytest.raises(SystemExit, match="2"):

@@ -107,7 +107,7 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(number, t
 
 @pytest.mark.slow
 def test_lab_listens_on_loopback_with_a_token(tmp_path):
-    with command("lab", str(tmp_path), "--no-browser", cwd=tmp_path) as process:
+    with command("lab", str(tmp_path), "--no-browser", "--port", "0", cwd=tmp_path) as process:
         url = address(process, r"http://127\.0\.0\.1:\d+/lab\?token=[0-9a-f]{48}")
         server = url.partition("/lab")[0]
         with urllib.request.urlopen(_patient(url)) as answer:
@@ -126,7 +126,16 @@ def test_a_port_in_use_is_told_before_anything_starts(words, taken, tmp_path, mo
     write_notebook(tmp_path / "app.ipynb", "1")
     assert main([*words, "--port", str(taken), "--no-browser"]) == 1
     err = capsys.readouterr().err
-    assert f"port {taken} cannot be used (Address already in use); give another --port" in err
+    assert (
+        f"port={taken} cannot be used on 127.0.0.1 (Address already in use); choose another, or 0 for any free" in err
+    )
+
+
+def test_a_port_is_a_number_from_0_to_65535(capsys):
+    for text in ("-1", "65536", "x"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["lab", f"--port={text}"])
+    assert "a port is a number from 0 to 65535" in capsys.readouterr().err
 
 
 def test_what_is_not_there(tmp_path, monkeypatch, capsys):
