@@ -42,6 +42,8 @@ def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
     report = lnb.report(source, epochs=5)
     assert report.folder.parent == home / "reports" / "out"
     assert report.folder.name.startswith("flights-20")
+    log = report.folder / "kernel.log"
+    assert not log.exists(), log.read_text()
     assert sorted(path.name for path in report.folder.iterdir()) == ["flights.ipynb", "manifest.json", "report.html"]
     assert os.listdir(report.folder.parent) == [report.folder.name]
     assert report.status == "finished"
