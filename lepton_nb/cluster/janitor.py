@@ -47,7 +47,7 @@ def sign_in(folder: str) -> None:
 
 def members(folder: str, variable: str) -> list[int]:
     """Ids of the living processes that belong to `folder` (Linux; none elsewhere)."""
-    return sorted(_signed_in(folder) | _marked(f"{variable}={folder}".encode()))
+    return sorted(_signed_in(folder) | _marked(os.fsencode(f"{variable}={folder}")))
 
 
 def _signed_in(folder: str) -> set[int]:

@@ -6,6 +6,7 @@ process beside it that waits for its end, ends worker processes that have outliv
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -31,6 +32,8 @@ class Scratch:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
+                # A report ends at its end all processes that carry its mark; this one has its own work to do then.
+                env={name: value for name, value in os.environ.items() if not name.startswith("LEPTON_NB_REPORT_")},
                 cwd="/",
             )
         except OSError:
