@@ -28,6 +28,8 @@ def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security
         # The dashboard has no access control of its own, so it stays on loopback wherever the cluster listens.
         "dashboard_address": f"127.0.0.1:{spec.dashboard_port}",
         "local_directory": str(scratch),
+        # Otherwise the scheduler puts a folder of the shared /tmp first on this process's import path.
+        "scheduler_kwargs": {"local_directory": str(scratch)},
         "env": environment(scratch),
         "preload": ["lepton_nb.cluster.worker_start"],
         "security": security,

@@ -92,7 +92,8 @@ class Cluster:
                 self._client = Client(self._cluster, security=security, set_as_default=False)
                 undo.callback(self._client.close)
             except Exception as error:
-                raise ClusterError(f"the cluster did not start: {error}{_script_advice()}") from error
+                advice = _script_advice() if "Nanny" in str(error) else ""
+                raise ClusterError(f"the cluster did not start: {error}{advice}") from error
             if not control.stopping:
                 undo.pop_all()
 

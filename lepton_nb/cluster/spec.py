@@ -10,6 +10,7 @@ from lepton_nb.cluster.probe import Hardware, gigabytes
 from lepton_nb.errors import ClusterError
 
 CPU_WORKERS = 2
+LEAST_MEMORY_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,12 @@ class ClusterSpec:
         """Raise ClusterError when `workers` of this memory need more than the machine has."""
         wanted = workers * self.memory_bytes
         if wanted > hardware.memory_bytes:
-            each = hardware.memory_bytes // workers
+            most, each = hardware.memory_bytes // self.memory_bytes, hardware.memory_bytes // workers
+            fixes = [f"at most {most} workers"] if most else []
+            fixes += [f"memory='{each // 10**6}MB' or less"] if each >= LEAST_MEMORY_BYTES else []
             raise ClusterError(
                 f"{workers} workers of {gigabytes(self.memory_bytes)} need {gigabytes(wanted)}, and this machine has "
-                f"{gigabytes(hardware.memory_bytes)}; ask for at most memory='{each // 10**6}MB', or for fewer workers",
+                f"{gigabytes(hardware.memory_bytes)}; ask for {', or '.join(fixes) or 'fewer workers of less memory'}",
                 wanted_bytes=wanted,
                 available_bytes=hardware.memory_bytes,
             )
@@ -91,7 +94,7 @@ def parse_memory(memory: str | int) -> int:
         amount = int(parse_bytes(memory))
     except (ValueError, OverflowError):
         raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'") from None
-    if amount < 64_000_000:
+    if amount < LEAST_MEMORY_BYTES:
         raise ClusterError(f"memory={memory!r} is too little for a worker; give at least '64MB', better '1GB'")
     return amount
 

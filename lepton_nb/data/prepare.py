@@ -42,7 +42,7 @@ def prepare(
     validation: Part = 0.1,
     test: Part = 0.2,
     seed: int = 0,
-    min_rows: int = 20,
+    min_rows: int | None = None,
     clip_sigmas: float | None = 6.0,
     precision: Precision = "float32",
 ) -> Preparation:
@@ -56,7 +56,8 @@ def prepare(
         the prediction is made.
     validation, test: the share of the rows in that part (0.2 is 20 %); with `time`, also the moment at which the
         part begins, that moment included. Rows of one moment are never divided.
-    min_rows: a category seen in fewer training rows counts as "other".
+    min_rows: a category seen in fewer training rows counts as "other"; by default 20, or 1 % of the training rows
+        where that is less, but at least 2.
     clip_sigmas: numbers further than this many standard deviations from the mean are moved to that limit; None
         leaves them.
 
@@ -108,7 +109,7 @@ def prepare(
         parts[0],
         target=target,
         features=chosen,
-        min_rows=min_rows,
+        min_rows=max(2, min(20, parts[0].height // 100)) if min_rows is None else min_rows,
         clip_sigmas=clip_sigmas,
         precision=precision,
     )

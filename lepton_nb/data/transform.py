@@ -174,6 +174,12 @@ def fit(
         elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
             counts = train[name].cast(pl.String).drop_nulls().value_counts(name="rows")
             kept = counts.filter(pl.col("rows") >= min_rows)[name].sort()
+            if kept.is_empty():
+                raise DataError(
+                    f"no value of column {name!r} is in {min_rows} training rows or more, so it would tell nothing; "
+                    "leave it out, or give a smaller min_rows",
+                    column=name,
+                )
             columns.append(TextColumn(name, tuple(kept)))
         else:
             raise DataError(

@@ -139,5 +139,5 @@ def _lay_out(figure: go.Figure, title: str, x: str, y: str) -> None:
 
 def _make_square(figure: go.Figure) -> go.Figure:
     figure.update_xaxes(range=[0, 1], constrain="domain")
-    figure.update_yaxes(range=[0, 1], scaleanchor="x", scaleratio=1)
+    figure.update_yaxes(range=[0, 1], scaleanchor="x", scaleratio=1, constrain="domain")
     return figure

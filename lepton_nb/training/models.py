@@ -82,6 +82,8 @@ def mlp(
             raise TrainingError.unknown(what, str(name), choices)
     if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
         raise TrainingError(f"dropout is {dropout!r}; give a share of 0 or more and less than 1, such as 0.5")
+    if not isinstance(hidden, Sequence):
+        raise TrainingError(f"hidden is {hidden!r}; give the sizes of the layers, such as (128, 64)")
     sizes = tuple(hidden)
     for size in sizes:
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:

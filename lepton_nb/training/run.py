@@ -8,6 +8,7 @@ import itertools
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import cloudpickle
@@ -22,7 +23,7 @@ from lepton_nb.training.history import History
 from lepton_nb.training.placement import place
 from lepton_nb.training.rows import Reader, Rows, training_rows
 from lepton_nb.training.sharding import steps_per_epoch
-from lepton_nb.training.spec import Task, TrainingSpec
+from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Task, TrainingSpec
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,6 +64,7 @@ def train(
     """
     spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
     models.check(model)
+    spec = _with_task_of(model, spec)
     if cluster is not None:
         _check_cluster(cluster)
     rows, reader = training_rows(data, spec.target, spec.precision)
@@ -72,6 +74,20 @@ def train(
     if cluster is not None:
         place(cluster.workers, spec.workers)
     return TrainingRun(model, spec, rows, validation, reader, cluster).start()
+
+
+def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
+    """The spec with the loss of a described model's task, which "auto" would otherwise guess from the target."""
+    if not isinstance(model, models.Description):
+        return spec
+    if spec.loss == "auto":
+        return replace(spec, loss=LOSS_OF_TASK[model.task])
+    if TASK_OF_LOSS[spec.loss] != model.task:
+        raise TrainingError(
+            f"the model has task={model.task!r}, and loss={spec.loss!r} is for {TASK_OF_LOSS[spec.loss]!r}; "
+            "change one of them, or leave the loss out"
+        )
+    return spec
 
 
 def _check_cluster(cluster: Any) -> None:

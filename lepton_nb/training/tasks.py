@@ -50,7 +50,10 @@ def check_target(task: Task, target: npt.NDArray[Any], width: int, what: str = "
     """Raise TrainingError if `target`, named `what`, holds values that `task` with `width` outputs cannot take."""
     if task == "binary":
         strange = target[~np.isin(target, (0, 1))]
-        wanted = "0 and 1; for more classes use loss='cross_entropy', for numbers loss='mse'"
+        wanted = (
+            "0 and 1; for more classes use task='multiclass' (loss='cross_entropy'), "
+            "for numbers task='regression' (loss='mse')"
+        )
     elif task == "multiclass":
         strange = target[(target != np.floor(target)) | (target < 0) | (target >= width)]
         wanted = f"class numbers from 0 to {width - 1}, as the model has {width} outputs"

@@ -123,11 +123,13 @@ def test_closing_leaves_no_process_port_or_folder():
         started = set(psutil.Process().children(recursive=True)) - before
         port = int(cluster.client.scheduler.address.rsplit(":", 1)[1])
         assert scratch.is_dir()
+        assert not Path(tempfile.gettempdir(), "dask-scratch-space").exists()
     left = [p for p in started if p.is_running() and "resource_tracker" not in " ".join(p.cmdline())]
     assert left == []
     assert not scratch.exists()
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert str(scratch) not in "".join(sys.path)
     cluster.close()
     assert cluster.closed
     with pytest.raises(lnb.ClusterError, match="closed"):
@@ -227,7 +229,7 @@ if __name__ == "__main__":
         env=os.environ | {"TMPDIR": str(tmp_path)},
     )
     assert done.stdout == "interrupted\n\n", done.stderr
-    assert not list(tmp_path.glob("lepton-nb-*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_script_without_a_guard_is_told_and_does_not_hang(tmp_path):

@@ -57,6 +57,10 @@ def test_more_memory_than_the_machine_has_is_refused_with_what_fits():
     small = Hardware(cores=2, memory_bytes=3_000_000_000, gpus=(), gpu_note="no GPU found")
     spec = ClusterSpec.parse(**DEFAULTS)
     spec.check_fits(1, small)
-    with pytest.raises(ClusterError, match="2 workers of 2.0 GB need 4.0 GB.* has 3.0 GB.*memory='1500MB'") as caught:
+    with pytest.raises(
+        ClusterError, match="2 workers of 2.0 GB need 4.0 GB.* has 3.0 GB.*at most 1 workers, or memory='1500MB'"
+    ) as caught:
         spec.check_fits(2, small)
     assert caught.value.available_bytes == 3_000_000_000
+    with pytest.raises(ClusterError, match="ask for at most 1 workers$"):
+        spec.check_fits(1000, small)

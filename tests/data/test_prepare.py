@@ -155,6 +155,7 @@ def test_a_date_column_splits_at_a_date():
         ({"size": pl.Series([None] * 100, dtype=pl.Float64)}, {}, "column 'size' has no value in the training part"),
         ({"size": [float("nan")] * 100}, {}, "column 'size' has no finite value"),
         ({"day": [date(2020, 1, 1)] * 100}, {}, "column 'day' is Date and cannot be a feature"),
+        ({"id": [f"id {i}" for i in range(100)]}, {}, "no value of column 'id' is in 2 training rows or more"),
         ({}, {"test": 0}, "test=0 is not a share"),
         ({}, {"test": 1.5}, "test=1.5 is not a share"),
         ({}, {"validation": 0.9, "test": 0.1}, "the training part has no rows"),
