@@ -6,12 +6,14 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from lepton_nb.cli.output import say
 from lepton_nb.cluster.ports import check_free
 from lepton_nb.errors import LeptonError
 
 HOST = "127.0.0.1"
+CULL_IDLE_S, CULL_EVERY_S = 600, 60
 TEMPLATES = Path(__file__).parent / "share"
 
 
@@ -58,6 +60,10 @@ def app(notebook: Path, *, port: int, browser: bool) -> int:
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
         "--VoilaConfiguration.show_tracebacks=True",
         "--KernelManager.transport_encryption=auto",
+        # A page that closes asks for its kernel's end; this is for one that could not, as when its browser crashed.
+        f"--MappingKernelManager.cull_idle_timeout={CULL_IDLE_S}",
+        f"--MappingKernelManager.cull_interval={CULL_EVERY_S}",
+        "--MappingKernelManager.cull_connected=False",
     ]
     if port:
         options += [f"--Voila.port={port}", "--Voila.port_retries=0"]
@@ -65,10 +71,16 @@ def app(notebook: Path, *, port: int, browser: bool) -> int:
         options.append("--no-browser")
     server = Voila.instance()
     server.initialize(options)
+    server.voila_configuration.prelaunch_hook = _allow_shutdown
     # The port is known once the server listens, and this runs after that.
     IOLoop.current().add_callback(lambda: say(f"{notebook.name} is at {server.display_url} ; Ctrl-C ends it"))
     server.start()
     return 0
+
+
+def _allow_shutdown(request: Any, notebook: Any, cwd: str) -> None:
+    """Send the page the `_xsrf` cookie, which it needs to ask for its kernel's end; reading the token does that."""
+    _ = request.xsrf_token
 
 
 def _environment() -> dict[str, str]:

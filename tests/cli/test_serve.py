@@ -106,6 +106,27 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(number, t
 
 
 @pytest.mark.slow
+@pytest.mark.browser
+def test_a_closed_page_ends_its_kernel_and_the_kernels_cluster(tmp_path):
+    notebook = write_notebook(
+        tmp_path / "app.ipynb",
+        "import lepton_nb as lnb\ncluster = lnb.Cluster(workers=2, memory='500MB')",
+        figure("In the app"),
+    )
+    with command("app", str(notebook), "--no-browser", cwd=tmp_path) as process:
+        url = address(process, r"http://127\.0\.0\.1:\d+/")
+        with visiting() as visit:
+            visit.page.goto(url)
+            visit.page.wait_for_selector(".js-plotly-plot .main-svg .trace", timeout=60_000)
+            family = psutil.Process(process.pid).children(recursive=True)
+            assert len(family) >= 3
+            visit.page.close(run_before_unload=True)
+            _, alive = psutil.wait_procs(family, timeout=30)
+            assert alive == []
+        assert process.poll() is None
+
+
+@pytest.mark.slow
 def test_lab_listens_on_loopback_with_a_token(tmp_path):
     with command("lab", str(tmp_path), "--no-browser", "--port", "0", cwd=tmp_path) as process:
         url = address(process, r"http://127\.0\.0\.1:\d+/lab\?token=[0-9a-f]{48}")
