@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 PARQUET = (".parquet", ".pq")
 CSV = (".csv", ".csv.gz", ".csv.zst")
+# Rows from which the type of a CSV column is told.
+CSV_ROWS_LOOKED_AT = 10_000
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 KINDS = "a Polars, pandas or Dask DataFrame, a pyarrow Table, or a path to Parquet, CSV or JSON lines"
 
@@ -198,16 +201,37 @@ def _scan(files: list[str], key_folders: bool, known: pl.Schema | None = None) -
     if kind == "Parquet":
         return pl.scan_parquet(files, schema=known, hive_partitioning=key_folders)
     if kind == "CSV":
-        return pl.scan_csv(files, schema=known, try_parse_dates=True)
+        return _scan_csv(files) if known is None else pl.scan_csv(files, schema=known, try_parse_dates=True)
     return pl.scan_ndjson(files, schema=known)
+
+
+def _scan_csv(files: list[str]) -> pl.LazyFrame:
+    """A scan that takes times for times only where they are written year first: 1/2/2024 is two days."""
+    scan = pl.scan_csv(files, try_parse_dates=True, infer_schema_length=CSV_ROWS_LOOKED_AT)
+    times = [name for name, dtype in _reading(scan.collect_schema).items() if dtype in (pl.Date, pl.Datetime)]
+    if not times:
+        return scan
+    written = pl.scan_csv(files, infer_schema=False).select(pl.col(times).drop_nulls().first())
+    first = _reading(written.collect).row(0, named=True)
+    other = {name: pl.String for name in times if not re.match(r"\s*[+-]?\d{4}-", first[name] or "")}
+    if not other:
+        return scan
+    return pl.scan_csv(files, try_parse_dates=True, infer_schema_length=CSV_ROWS_LOOKED_AT, schema_overrides=other)
 
 
 def _reading(read: Callable[[], T]) -> T:
     try:
         return read()
     except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
-        advice = "; a .json file holds one object a line" if "NDJSON" in str(error) else ""
-        raise DataError(f"the table cannot be read: {error}{advice}") from error
+        text = str(error)
+        advice = "; a .json file holds one object a line" if "NDJSON" in text else ""
+        if "infer_schema_length" in text:
+            text = text.splitlines()[0]
+            advice = (
+                f"; the first {CSV_ROWS_LOOKED_AT:,} rows look otherwise: read the file with "
+                "polars.read_csv(file, infer_schema_length=None) and give the table"
+            )
+        raise DataError(f"the table cannot be read: {text}{advice}") from error
 
 
 def _part_from_pandas(part: Any) -> pl.LazyFrame:

@@ -211,3 +211,19 @@ def test_a_json_array_is_refused_with_what_is_expected(tmp_path):
     (tmp_path / "t.json").write_text('[{"x": 1}]')
     with pytest.raises(DataError, match="one object a line"):
         eager(tmp_path / "t.json")
+
+
+def test_a_csv_column_that_becomes_fractional_later_is_read(tmp_path):
+    (tmp_path / "t.csv").write_text("x\n" + "1\n" * 500 + "1.5\n")
+    assert eager(tmp_path / "t.csv")["x"].dtype == pl.Float64
+    (tmp_path / "late.csv").write_text("x\n" + "1\n" * 20_000 + "1.5\n")
+    with pytest.raises(DataError, match=r"could not parse .1.5.* read the file with polars.read_csv"):
+        eager(tmp_path / "late.csv")
+
+
+def test_only_dates_with_the_year_first_are_taken_for_dates(tmp_path):
+    (tmp_path / "t.csv").write_text("iso,both\n,1/2/2024\n2024-01-02,1/3/2024\n")
+    table = eager(tmp_path / "t.csv")
+    assert table.schema == {"iso": pl.Date, "both": pl.String}
+    (part,) = partitions(tmp_path / "t.csv", 1)
+    assert part.collect_schema() == table.schema

@@ -365,7 +365,7 @@ def test_nulls_and_errors_cross_the_cluster(cluster, tmp_path):
     with pytest.warns(lnb.WindowWarning, match=f"{frame['key'].null_count()} of 100 rows"):
         query.collect(cluster)
     broken = tmp_path / "broken.csv"
-    broken.write_text("ts,v\n2020-01-01T00:00:00,1\n" * 1 + "2020-01-01T00:00:01,1\n" * 2_000 + "nonsense,2\n")
+    broken.write_text("ts,v\n2020-01-01T00:00:00,1\n" * 1 + "2020-01-01T00:00:01,1\n" * 20_000 + "nonsense,2\n")
     with pytest.raises(lnb.DataError, match="cannot be read"):
         lnb.windows(broken, time="ts").tumbling("1h").agg(n=lnb.count()).collect(cluster)
 
