@@ -9,7 +9,8 @@ from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
-from lepton_nb.reports.run import HTML_NAME, plan, show
+from lepton_nb.reports.place import HTML_NAME
+from lepton_nb.reports.run import plan, show
 
 
 class Signalled(KeyboardInterrupt):

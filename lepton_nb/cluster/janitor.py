@@ -51,8 +51,12 @@ def members(folder: str, variable: str) -> list[int]:
 
 
 def _signed_in(folder: str) -> set[int]:
-    found = set()
-    for name in os.listdir(folder):
+    found: set[int] = set()
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return found
+    for name in names:
         if name.endswith(SIGNED_IN):
             pid, began = name.removesuffix(SIGNED_IN).split("-")
             try:

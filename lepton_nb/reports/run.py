@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.reports.parameters import Parameter, check, read
+from lepton_nb.reports.place import (
+    HTML_NAME,
+    LOG_NAME,
+    MANIFEST_NAME,
+    check_output,
+    free,
+    keep,
+    publish,
+    unwritten,
+    work_folder,
+)
 from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
@@ -22,9 +31,6 @@ if TYPE_CHECKING:
     from lepton_nb.reports.guard import Mark
 
 DEFAULT_FOLDER = Path("reports") / "out"
-HTML_NAME, MANIFEST_NAME, LOG_NAME = "report.html", "manifest.json", "kernel.log"
-# How many of the files that are in the way an error names.
-NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +63,9 @@ def report(
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
     the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
-    the partial report. Ctrl-C keeps the partial report, marked cancelled, and raises KeyboardInterrupt.
+    the partial report. Raises it when the report cannot be written, such as to a full disk, with `output` and
+    `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
+    report, marked cancelled, and raises KeyboardInterrupt.
     """
     return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
 
@@ -81,17 +89,23 @@ class Plan:
     def _make(self, control: Control) -> Report:
         from lepton_nb.reports.guard import guarded
 
-        work = _work_folder(self.output)
+        work = work_folder(self.output)
         with guarded(work) as mark:
-            made = self._fill(work, mark, control)
-            folder = _publish(work, self.output)
+            made = self._execute(work, mark, control)
+            try:
+                self._write(made, work)
+                folder = publish(work, self.output)
+            except OSError as error:
+                kept = keep(work, lambda place: self._write(made, place))
+                raise ReportError(
+                    unwritten(error, self.output, kept),
+                    output=str(self.output),
+                    report=kept and _report(made, kept, self.source),
+                ) from error
         return _finish(made, folder, self.source, self.timeout_s)
 
-    def _fill(self, work: Path, mark: Mark, control: Control) -> tuple[Outcome, Mapping[str, Scalar]]:
-        import nbformat
-
+    def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
         from lepton_nb.reports.execute import execute
         from lepton_nb.reports.record import read_records
 
@@ -111,8 +125,6 @@ class Plan:
         records.unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
-        executed, html = work / self.source.name, work / HTML_NAME
-        nbformat.write(outcome.notebook, executed)
         manifest = manifests.build(
             source=self.source,
             declared=self.declared,
@@ -122,11 +134,29 @@ class Plan:
             ended=datetime.now(UTC),
             metrics=metrics,
         )
-        drawn = page.render(outcome.notebook, manifest, folder=self.source.parent, show_code=self.show_code)
+        return _Made(outcome, metrics, manifest)
+
+    def _write(self, made: _Made, folder: Path) -> None:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+        import nbformat
+
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports import page
+
+        executed, html = folder / self.source.name, folder / HTML_NAME
+        nbformat.write(made.outcome.notebook, executed)
+        drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        manifest["files"] = manifests.files(html, executed, log)
-        manifests.write(manifest, work / MANIFEST_NAME)
-        return outcome, metrics
+        files = manifests.files(html, executed, folder / LOG_NAME)
+        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+
+
+class _Made(NamedTuple):
+    """What a run gave, before it is written."""
+
+    outcome: Outcome
+    metrics: Mapping[str, Scalar]
+    manifest: Mapping[str, Any]
 
 
 def plan(
@@ -146,10 +176,10 @@ def plan(
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = Path(output).expanduser() if output is not None else _free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
+    folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
     folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder.absolute()
-    _check_output(folder)
+    check_output(folder)
     return Plan(
         source=source,
         notebook=node,
@@ -199,78 +229,21 @@ def load(source: Path) -> Any:
     return node
 
 
-def _check_output(folder: Path) -> None:
-    """Raise ReportError unless a report can be put at `folder`."""
-    from lepton_nb.reports import manifest as manifests
-
-    if folder.exists() and not folder.is_dir():
-        raise ReportError(f"{folder} is a file; choose another output folder", output=str(folder))
-    others = manifests.others(folder / MANIFEST_NAME) if folder.is_dir() else []
-    if others:
-        named = ", ".join(others[:NAMED]) + (f" and {len(others) - NAMED} more" if len(others) > NAMED else "")
-        raise ReportError(
-            f"{folder} holds what is not of an earlier report: {named}; choose an empty or a new output folder",
-            output=str(folder),
-            others=tuple(others),
-        )
-    _work_folder(folder).rmdir()
-
-
-def _work_folder(folder: Path) -> Path:
-    """A new hidden folder beside `folder`, on the same file system: a rename moves it into place at once."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise ReportError(
-            f"cannot write the report to {folder}: {error.strerror}; choose an output folder that you may write",
-            output=str(folder),
-        ) from None
-
-
-def _publish(work: Path, folder: Path) -> Path:
-    """Move `work` to `folder`; an earlier report there is replaced, and what came there during the run is not."""
-    from lepton_nb.reports import manifest as manifests
-
-    mask = os.umask(0)
-    os.umask(mask)
-    work.chmod(0o777 & ~mask)
-    old = None
-    try:
-        if (folder / MANIFEST_NAME).exists() and not manifests.others(folder / MANIFEST_NAME):
-            old = _work_folder(folder)
-            os.rename(folder, old)
-        os.rename(work, folder)
-    except OSError:
-        # It is not empty, or no folder any more: the report is worth more than its name.
-        folder = _free(folder)
-        os.rename(work, folder)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-    return folder
-
-
-def _free(folder: Path) -> Path:
-    """`folder`, or the first of folder-2, folder-3 and so on that does not exist."""
-    name, number = folder, 1
-    while name.exists():
-        number += 1
-        name = folder.with_name(f"{folder.name}-{number}")
-    return name
-
-
-def _finish(made: tuple[Outcome, Mapping[str, Scalar]], folder: Path, source: Path, timeout_s: float | None) -> Report:
-    outcome, metrics = made
-    result = Report(
+def _report(made: _Made, folder: Path, source: Path) -> Report:
+    return Report(
         folder=folder,
         html=folder / HTML_NAME,
         notebook=folder / source.name,
         manifest=folder / MANIFEST_NAME,
-        status=outcome.status,
-        metrics=metrics,
+        status=made.outcome.status,
+        metrics=made.metrics,
     )
-    failure = outcome.failure
-    if outcome.status != "failed" or failure is None:
+
+
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
+    result = _report(made, folder, source)
+    failure = made.outcome.failure
+    if made.outcome.status != "failed" or failure is None:
         return result
     where = source.name if failure.cell is None else f"cell {failure.cell + 1} of {source.name}"
     section = f" ({failure.heading})" if failure.heading else ""
