@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from browsing import visiting
 
 import lepton_nb as lnb
 from lepton_nb.reports.parameters import read
@@ -46,9 +47,10 @@ def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
         assert cell.get("execution_count") is None
 
 
+@pytest.mark.browser
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=identify)
-def test_a_notebook_runs_and_becomes_a_report(path: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs_and_becomes_a_report_that_draws_every_figure_offline(path: Path, tmp_path: Path) -> None:
     declared = {parameter.name for parameter in read(nbformat.read(path, as_version=4)) or ()}
     # A notebook may not have a parameter of the name of an option of `report`: its reports could not set it.
     assert not declared & set(inspect.signature(lnb.report).parameters)
@@ -59,3 +61,15 @@ def test_a_notebook_runs_and_becomes_a_report(path: Path, tmp_path: Path) -> Non
     executed = nbformat.read(report.notebook, as_version=4)
     ran = [cell.execution_count for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
     assert None not in ran
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    figures = sum("application/vnd.plotly.v1+json" in output.get("data", {}) for output in outputs)
+    with visiting(offline=True) as visit:
+        visit.page.goto(report.html.as_uri())
+        visit.page.wait_for_function(
+            "n => [...document.querySelectorAll('.js-plotly-plot')].filter(p => p.querySelector('.trace')).length == n",
+            arg=figures,
+        )
+        assert visit.page.locator(".js-plotly-plot").count() == figures
+    assert visit.outside() == []
+    assert visit.failed == []
+    assert visit.errors == []
