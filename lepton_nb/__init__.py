@@ -31,13 +31,30 @@ if TYPE_CHECKING:
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
     from lepton_nb.training.run import train
-    from lepton_nb.windowing.aggregates import count, max, mean, min, quantile, sum  # noqa: A004
+    from lepton_nb.windowing import sinks, sources
+    from lepton_nb.windowing.aggregates import (  # noqa: A004
+        count,
+        custom,
+        distinct,
+        first,
+        last,
+        max,
+        mean,
+        min,
+        quantile,
+        std,
+        sum,
+        top_k,
+        var,
+    )
     from lepton_nb.windowing.query import windows
 
 _MODULES = {
     "datasets": "lepton_nb.data.datasets",
     "figures": "lepton_nb.figures",
     "models": "lepton_nb.training.models",
+    "sinks": "lepton_nb.windowing.sinks",
+    "sources": "lepton_nb.windowing.sources",
 }
 _NAMES = {
     "Cluster": "lepton_nb.cluster.session",
@@ -49,6 +66,10 @@ _NAMES = {
     "WindowError": "lepton_nb.errors",
     "WindowWarning": "lepton_nb.errors",
     "count": "lepton_nb.windowing.aggregates",
+    "custom": "lepton_nb.windowing.aggregates",
+    "distinct": "lepton_nb.windowing.aggregates",
+    "first": "lepton_nb.windowing.aggregates",
+    "last": "lepton_nb.windowing.aggregates",
     "max": "lepton_nb.windowing.aggregates",
     "mean": "lepton_nb.windowing.aggregates",
     "min": "lepton_nb.windowing.aggregates",
@@ -57,13 +78,17 @@ _NAMES = {
     "quantile": "lepton_nb.windowing.aggregates",
     "record": "lepton_nb.reports.record",
     "report": "lepton_nb.reports.run",
+    "std": "lepton_nb.windowing.aggregates",
     "sum": "lepton_nb.windowing.aggregates",
+    "top_k": "lepton_nb.windowing.aggregates",
     "train": "lepton_nb.training.run",
+    "var": "lepton_nb.windowing.aggregates",
     "windows": "lepton_nb.windowing.query",
 }
 
 __all__ = [  # noqa: RUF022
-    "Cluster", "datasets", "windows", "count", "sum", "mean", "min", "max", "quantile",
+    "Cluster", "datasets", "windows", "sources", "sinks",
+    "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "custom",
     "prepare", "train", "models", "figures", "report", "record", "mode",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

@@ -12,7 +12,8 @@ import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.figures.palette import COLOURS
-from lepton_nb.windowing.spec import END, START, TICK_NS, listed
+from lepton_nb.windowing.calendars import TICK_NS
+from lepton_nb.windowing.spec import END, START, listed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

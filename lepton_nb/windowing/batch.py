@@ -10,10 +10,10 @@ import polars as pl
 
 from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
-from lepton_nb.windowing import slices
-from lepton_nb.windowing.aggregates import ROWS, named
-from lepton_nb.windowing.combine import windows_table
-from lepton_nb.windowing.spec import Plan, Spec, bind, listed
+from lepton_nb.windowing import kinds
+from lepton_nb.windowing.partials import named
+from lepton_nb.windowing.plan import Plan, bind
+from lepton_nb.windowing.spec import Spec, listed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -49,16 +49,17 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
 
 
 def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
-    """The slice table of one part; runs here or on a worker, and raises our errors only."""
-    _check_types(frames.schema(rows), plan)
-    return _ours(lambda: slices.scan(rows, plan))
+    """The partial results of one part; runs here or on a worker, and raises our errors only."""
+    check_types(frames.schema(rows), plan)
+    return ours(lambda: kinds.of(plan).scan(rows, plan))
 
 
 def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
-    """Merge the slice tables of all parts, in their order, and combine slices into windows."""
-    merged = _ours(lambda: slices.merge(tables, plan))
-    kept, aside = slices.split_aside(merged, plan)
-    rows = int(merged.get_column(ROWS.name).sum())
+    """Merge the partial results of all parts, in their order, and make windows of them."""
+    kind = kinds.of(plan)
+    rows = sum(kind.rows(table) for table in tables)
+    merged = ours(lambda: kind.merge(tables, plan))
+    kept, aside = kind.split_aside(merged, plan)
     if rows and aside == rows:
         raise WindowError(
             f"all {rows} rows lack a time ({plan.time!r})"
@@ -66,8 +67,7 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
             + ": nothing can be windowed; choose other columns or fill the nulls first",
             rows=rows,
         )
-    table = windows_table(kept, plan) if kept.height else pl.DataFrame(schema=plan.result_schema)
-    return Result(table, rows, aside)
+    return Result(kind.windows_table(kept, plan), rows, aside)
 
 
 def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
@@ -116,13 +116,13 @@ def _parts(
         return held, bind(spec, client.submit(frames.schema, held[0], pure=False).result())
     rows = frames.lazy(frame)
     plan = bind(spec, frames.schema(rows))
-    needed = _ours(lambda: rows.select([named(column) for column in plan.columns]).collect())
+    needed = ours(lambda: rows.select([named(column) for column in plan.columns]).collect())
     held = client.scatter(frames.partitions(needed, threads), hash=False)
     futures += held
     return held, plan
 
 
-def _check_types(found: pl.Schema, plan: Plan) -> None:
+def check_types(found: pl.Schema, plan: Plan) -> None:
     """One part of a table may differ from the one that the plan was made for; times would be read in a wrong unit."""
     for column, dtype in plan.input_schema.items():
         frames.present(found, [column])
@@ -135,7 +135,7 @@ def _check_types(found: pl.Schema, plan: Plan) -> None:
             )
 
 
-def _ours(work: Callable[[], T]) -> T:
+def ours(work: Callable[[], T]) -> T:
     try:
         return work()
     except LeptonError:

@@ -6,6 +6,7 @@ All of it in array operations whose time follows the number of slices and of win
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +15,14 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.windowing import ranges
-from lepton_nb.windowing.aggregates import Partial, quantile_name
-from lepton_nb.windowing.assign import Grid
-from lepton_nb.windowing.ranges import Blocks, Index
+from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
+from lepton_nb.windowing.calendars import tick_ns
+from lepton_nb.windowing.durations import DAY_NS
+from lepton_nb.windowing.partials import ROWS
+from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.ranges import Blocks, Doubling, Index, Ranges, Singles
 from lepton_nb.windowing.slices import SLICE, key_names
-from lepton_nb.windowing.spec import END, START, Plan
-from lepton_nb.windowing.zones import instants
+from lepton_nb.windowing.spec import END, START
 
 # Number, first and last slice, start, end and a result, and the arrays between them.
 BYTES_PER_WINDOW = 100
@@ -28,44 +30,79 @@ BYTES_PER_WINDOW = 100
 
 @dataclass(frozen=True)
 class Runs:
-    """Windows by key, then start: number k of each, and the positions of its first and last slice."""
+    """Windows by key, then number: the number of each, and the positions of its first and last slice."""
 
     window: Index
     first: Index
     last: Index
 
+    def where(self, wanted: npt.NDArray[np.bool_]) -> Runs:
+        """Some of them."""
+        return self if wanted.all() else Runs(self.window[wanted], self.first[wanted], self.last[wanted])
 
-def windows_table(table: pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """The result of the query: `table` is a slice table sorted by key and slice, without nulls and gaps."""
+
+Choice = Callable[[Runs], npt.NDArray[np.bool_]]
+
+
+def windows_table(table: pl.DataFrame, plan: Plan, choose: Choice | None = None) -> pl.DataFrame:
+    """The result of the query: `table` is a slice table sorted by key and slice, without nulls and gaps.
+
+    `choose` says which of the windows are wanted; all of them otherwise.
+    """
+    if not table.height:
+        return pl.DataFrame(schema=plan.result_schema)
+    layout = plan.layout
+    assert isinstance(layout, Grid | Steps | Rolling)
     slices = table.get_column(SLICE).to_numpy()
-    _check_range(slices, plan)
-    groups = _groups(table, plan)
-    runs = runs_of(groups, slices, plan.grid)
-    columns: dict[str, Any] = {}
-    taken = table.select(key_names(plan))[runs.first] if plan.keys else pl.DataFrame()
-    for key, name in zip(plan.keys, key_names(plan), strict=True):
-        columns[key] = taken.get_column(name)
-    start = runs.window * plan.grid.every + plan.grid.offset
-    columns[START] = _times(start, plan)
-    columns[END] = _times(start + plan.grid.size, plan)
-    combined = _combine(table, groups, slices, runs, plan)
-    finished = combined.select(
+    check_range(slices, plan)
+    groups = group_numbers(table, key_names(plan))
+    runs = runs_of(groups, slices, layout)
+    if choose is not None:
+        runs = runs.where(choose(runs))
+    if layout.single:
+        table = table if len(runs.first) == table.height else table[runs.first]
+        here = np.arange(table.height, dtype=np.int64)
+        ranges: Ranges = Singles(here, here)
+    else:
+        ranges = _ranges(groups, slices, runs, layout)
+    bounds = [plan.calendar.instants(edge(runs.window)) for edge in (layout.start, layout.end)]
+    result = result_table(table, ranges, bounds, plan)
+    if isinstance(layout, Rolling):
+        result = result[np.repeat(np.arange(result.height), table.get_column(ROWS.name).to_numpy()[ranges.last])]
+    return result
+
+
+def result_table(table: pl.DataFrame, ranges: Ranges, bounds: list[pl.Series], plan: Plan) -> pl.DataFrame:
+    """Keys, bounds and finished aggregates, one row for each of `ranges` of `table`."""
+    columns: list[pl.Series] = []
+    if plan.keys:
+        taken = table.select(key_names(plan))
+        taken = taken if ranges.single else taken[ranges.first]
+        columns += [s.alias(key) for key, s in zip(plan.keys, taken.get_columns(), strict=True)]
+    columns += [bounds[0].alias(START), bounds[1].alias(END)]
+    combined: list[pl.Series] = []
+    for partial in plan.partials:
+        users = [aggregate for _, aggregate, dtype in plan.aggregates if partial in aggregate.partials(dtype)]
+        if users:
+            combined += partial.combine(table, ranges, users)
+    finished = pl.DataFrame(combined).select(
         [aggregate.finish(dtype).alias(name) for name, aggregate, dtype in plan.aggregates]
-    ).get_columns()
-    return pl.DataFrame([series.alias(name) for name, series in columns.items()] + finished)
+    )
+    return pl.DataFrame(columns + finished.get_columns())
 
 
-def runs_of(groups: Index, slices: Index, grid: Grid) -> Runs:
+def runs_of(groups: Index, slices: Index, layout: Sliced) -> Runs:
     """Every window that holds at least one of the slices; `groups` numbers the keys, both sorted.
 
     A window is found twice: at its first slice going forward, at its last going backward, each time in
-    the order of key and start, so the two lists pair up without a search.
+    the order of key and start, so the two lists pair up without a search. A rolling window has the last slice's number.
     """
-    if grid.slices_per_window == 1 or len(slices) == 0:
-        here = np.arange(len(slices), dtype=np.int64)
-        return Runs(slices // grid.slices_per_step, here, here)
-    low = -((grid.slices_per_window - 1 - slices) // grid.slices_per_step)
-    high = slices // grid.slices_per_step
+    here = np.arange(len(slices), dtype=np.int64)
+    if isinstance(layout, Rolling):
+        return Runs(slices, _reach_back(groups, slices, layout.size), here)
+    if layout.single or len(slices) == 0:
+        return Runs(layout.low(slices), here, here)
+    low, high = layout.low(slices), layout.high(slices)
     same = groups[1:] == groups[:-1]
     fresh = low.copy()
     fresh[1:][same] = np.maximum(low[1:], high[:-1] + 1)[same]
@@ -77,11 +114,25 @@ def runs_of(groups: Index, slices: Index, grid: Grid) -> Runs:
     return Runs(window, first, last)
 
 
-def _check_range(slices: Index, plan: Plan) -> None:
+def group_numbers(table: pl.DataFrame, names: list[str]) -> Index:
+    """Numbers of the runs of equal keys in a table sorted by them."""
+    if not names:
+        return np.zeros(table.height, dtype=np.int64)
+    key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
+    return table.select(key.rle_id().cast(pl.Int64)).to_series().to_numpy()
+
+
+def check_range(slices: Index, plan: Plan) -> None:
     """In Python's integers, which do not wrap around: all later arithmetic stays between these bounds."""
-    grid = plan.grid
-    first = grid.windows_of(int(slices.min())).start * grid.every + grid.offset
-    last = (grid.windows_of(int(slices.max())).stop - 1) * grid.every + grid.offset + grid.size
+    layout = plan.layout
+    assert isinstance(layout, Grid | Steps | Rolling)
+    first, last = layout.start(layout.low(int(slices.min()))), layout.end(layout.high(int(slices.max())))
+    if isinstance(layout, Rolling):
+        last = int(slices.max()) + 1
+    if plan.calendar.months:
+        # The lengths of months do not matter here: 31 days each is beyond both ends.
+        day = DAY_NS // tick_ns(plan.time_dtype)
+        first, last = (month * 31 * day for month in (first, last))
     plan.check_range(first, last, "a window of the result")
 
 
@@ -104,81 +155,26 @@ def _expand(low: Index, high: Index) -> tuple[Index, Index]:
     return low[source] + within, source
 
 
-def _groups(table: pl.DataFrame, plan: Plan) -> Index:
-    names = key_names(plan)
-    if not names:
-        return np.zeros(table.height, dtype=np.int64)
-    key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
-    return table.select(key.rle_id().cast(pl.Int64)).to_series().to_numpy()
+def _reach_back(groups: Index, slices: Index, size: int) -> Index:
+    """Of each position the first one of the same key that is less than `size` before it."""
+    times, codes = np.unique(slices, return_inverse=True)
+    # A window longer than the whole table would leave the range of integers; it reaches back to its beginning anyway.
+    span = int(times[-1]) - int(times[0]) + 1 if len(times) else 1
+    earliest = np.searchsorted(times, times - min(size, span), side="right")
+    wide = len(times) + 1
+    return np.searchsorted(groups * wide + codes, groups * wide + earliest[codes])
 
 
-def _combine(table: pl.DataFrame, groups: Index, slices: Index, runs: Runs, plan: Plan) -> pl.DataFrame:
-    blocks = None if plan.grid.slices_per_window == 1 else _blocks(groups, slices, runs, plan.grid)
-    columns: list[pl.Series] = []
-    for partial in plan.partials:
-        series = table.get_column(partial.name)
-        if partial.operation == "values":
-            columns += _quantiles(series, runs, partial, plan)
-        elif blocks is None:
-            columns.append(series)
-        elif series.dtype.is_integer() and partial.operation in ("rows", "count", "sum"):
-            columns.append(pl.Series(partial.name, ranges.exact_sums(series.to_numpy(), runs.first, runs.last)))
-        elif partial.operation in ("sum", "total"):
-            columns.append(pl.Series(partial.name, blocks.reduce(np.add, series.to_numpy())))
-        else:
-            columns.append(_extremes(series, blocks, runs, partial))
-    return pl.DataFrame(columns)
-
-
-def _blocks(groups: Index, slices: Index, runs: Runs, grid: Grid) -> Blocks:
-    length = grid.slices_per_window
+def _ranges(groups: Index, slices: Index, runs: Runs, layout: Sliced) -> Ranges:
+    if isinstance(layout, Rolling):
+        return Doubling(runs.first, runs.last)
+    # Blocks as long as a window, counted from slice 0, so that a window's sum does not depend on what else is there.
+    length = layout.slices_per_window
     number = slices // length
     changes = (groups[1:] != groups[:-1]) | (number[1:] != number[:-1])
     block = np.r_[0, np.cumsum(changes)]
-    opening = runs.window * grid.slices_per_step // length
-    return Blocks(block, runs.first, runs.last, late=number[runs.first] != opening)
-
-
-def _extremes(series: pl.Series, blocks: Blocks, runs: Runs, partial: Partial) -> pl.Series:
-    """Minimum or maximum, where slices without any value (null) must not count, and NaN only if alone."""
-    dtype = series.dtype
-    lowest = partial.operation == "min"
-    physical = series.cast(pl.Int8) if dtype == pl.Boolean else series.to_physical()
-    present = physical.is_not_null().to_numpy().astype(np.int64)
-    neutral: float | int
-    if physical.dtype.is_float():
-        values = physical.fill_null(np.nan).to_numpy()
+    if isinstance(layout, Steps):
+        late = np.ones(len(runs.first), dtype=bool)
     else:
-        limits = np.iinfo(physical.clear().to_numpy().dtype)
-        neutral = limits.max if lowest else limits.min
-        values = physical.fill_null(neutral).to_numpy()
-    reduced = blocks.reduce(np.fmin if lowest else np.fmax, values)
-    found = ranges.exact_sums(present, runs.first, runs.last) > 0
-    result = pl.Series(partial.name, reduced, dtype=physical.dtype)
-    masked = pl.select(pl.when(pl.Series(found)).then(result)).to_series()
-    return masked.cast(dtype).alias(partial.name)
-
-
-def _quantiles(series: pl.Series, runs: Runs, partial: Partial, plan: Plan) -> list[pl.Series]:
-    lengths = series.list.len().cast(pl.Int64).to_numpy()
-    # An empty list explodes to a null; the lists themselves hold none.
-    values = series.explode().drop_nulls().to_numpy()
-    offsets = np.r_[0, np.cumsum(lengths)].astype(np.int64)
-    begin, end = offsets[runs.first], offsets[runs.last + 1]
-    qs = plan.quantiles[partial.column]
-    found = ranges.quantiles(values, begin, end, qs, presorted=plan.grid.slices_per_window == 1)
-    empty = pl.Series(end == begin)
-    return [
-        pl.select(pl.when(~empty).then(pl.Series(result))).to_series().alias(quantile_name(partial.column, q))
-        for q, result in zip(qs, found, strict=True)
-    ]
-
-
-def _times(ticks: npt.NDArray[np.int64], plan: Plan) -> pl.Series:
-    series = pl.Series(ticks, dtype=pl.Int64)
-    if plan.time_dtype == pl.Date:
-        return series.cast(pl.Int32).cast(pl.Date)
-    assert isinstance(plan.time_dtype, pl.Datetime)
-    if plan.zone:
-        return instants(series, plan.time_dtype, plan.zone)
-    return series.cast(plan.time_dtype)
+        late = number[runs.first] != layout.first_slice(runs.window) // length
+    return Blocks(runs.first, runs.last, block=block, slot=slices - number * length, length=length, late=late)

@@ -12,9 +12,11 @@ import polars as pl
 from lepton_nb.data import frames
 from lepton_nb.errors import WindowError, WindowWarning
 from lepton_nb.windowing import batch, durations
-from lepton_nb.windowing.aggregates import Aggregate, named
-from lepton_nb.windowing.durations import Duration
-from lepton_nb.windowing.spec import Shape, Spec, require
+from lepton_nb.windowing.aggregates import Aggregate, Custom
+from lepton_nb.windowing.durations import Duration, Length
+from lepton_nb.windowing.partials import named
+from lepton_nb.windowing.plan import require
+from lepton_nb.windowing.spec import CountingShape, GridShape, Lateness, RollingShape, SessionShape, Shape, Spec
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -36,19 +38,96 @@ class WindowQuery:
     def tumbling(self, size: Duration, offset: Duration | int = 0, tz: str | None = None) -> WindowQuery:
         """Windows of `size`, one after the other, starting at the epoch plus `offset` (shorter than `size`).
 
-        With `tz`, an IANA zone such as "America/New_York", `size` and `offset` are whole days and windows follow that
-        zone's civil days, which last 23 or 25 hours where the clocks change. Times without a zone are UTC.
+        Months, quarters and years ("1mo", "1q", "1y") are those of the calendar, and begin on their first day. Lengths
+        written in weeks ("1w") begin on Monday, as in ISO 8601; "7d" is seven days from the epoch, a Thursday, as in Flink
+        and Spark. With `tz`, an IANA zone such as "America/New_York", `size` and `offset` are whole days or months and
+        windows follow that zone's civil days, which last 23 or 25 hours where the clocks change. Times without a zone are UTC.
         """
-        size_ns = durations.nanoseconds(size, "size")
-        return self._shaped(Shape("tumbling", size_ns, size_ns, durations.nanoseconds(offset, "offset"), tz or ""))
+        length = durations.length(size, "size")
+        return self._shaped(GridShape("tumbling", length, length, durations.length(offset, "offset"), tz or ""))
 
-    def sliding(self, size: Duration, every: Duration, offset: Duration | int = 0) -> WindowQuery:
+    def sliding(
+        self, size: Duration, every: Duration, offset: Duration | int = 0, tz: str | None = None
+    ) -> WindowQuery:
         """Windows of `size` that start every `every`, at the epoch plus `offset` (shorter than `every`).
 
         `size` need not be a multiple of `every`. Where it is shorter, there are gaps, whose rows are in no window.
+        Months, weeks and `tz` as in `tumbling`; size and every are both in months or both not.
         """
-        lengths_ns = (durations.nanoseconds(size, "size"), durations.nanoseconds(every, "every"))
-        return self._shaped(Shape("sliding", *lengths_ns, durations.nanoseconds(offset, "offset")))
+        lengths = (durations.length(size, "size"), durations.length(every, "every"))
+        return self._shaped(GridShape("sliding", *lengths, durations.length(offset, "offset"), tz or ""))
+
+    def cumulating(
+        self, size: Duration, every: Duration, offset: Duration | int = 0, tz: str | None = None
+    ) -> WindowQuery:
+        """Windows that grow by `every` up to `size` and then begin anew: [s, s + every), [s, s + 2 * every), ... [s, s + size).
+
+        The s are those of `tumbling(size, offset)`; size is a multiple of every. As Flink's CUMULATE: a window is in the
+        result from the first one on that holds a row. Months ("1y" every "1mo"), weeks and `tz` as in `tumbling`.
+        """
+        lengths = (durations.length(size, "size"), durations.length(every, "every"))
+        return self._shaped(GridShape("cumulating", *lengths, durations.length(offset, "offset"), tz or ""))
+
+    def session(self, gap: Duration) -> WindowQuery:
+        """Rows of a key that follow each other with no more than `gap` between them.
+
+        A session is [first time, last time + gap). Rows exactly `gap` apart are in one session, as in Flink.
+        """
+        return self._shaped(SessionShape(durations.nanoseconds(gap, "gap")))
+
+    def rolling(self, size: Duration | None = None, *, rows: int | None = None) -> WindowQuery:
+        """One result a row: over the rows of its key in the time `size` up to it, or over the last `rows` rows.
+
+        With `size`: for a row at time t, the rows in (t - size, t], as Polars' and pandas' rolling. As a half-open window
+        that is [t - size + 1 tick, t + 1 tick), a tick being one unit of the time column; rows of equal time see each other.
+        With `rows`: the row itself and the rows - 1 before it in the order of time, fewer at the beginning; rows of equal
+        time are ordered by their values. `lnb.max(time)` gives the row's own time. In order of key, then time.
+        """
+        if (size is None) == (rows is None):
+            raise WindowError(
+                "rolling() takes either a length of time or a number of rows: rolling('10m') or rolling(rows=5)"
+            )
+        if size is None:
+            assert rows is not None
+            return self._shaped(RollingShape(rows=rows if rows else -1))
+        return self._shaped(RollingShape(durations.nanoseconds(size, "size")))
+
+    def counting(self, rows: int, every: int | None = None) -> WindowQuery:
+        """Windows of `rows` rows of a key, a new one every `every` rows (`rows` if left out), in the order of time.
+
+        As Flink's count windows: a window is in the result once all its rows are there. Rows of equal time are ordered by
+        their values. window_start is the time of its first row, window_end that of its last plus one tick.
+        """
+        return self._shaped(CountingShape(rows, rows if every is None else every))
+
+    def fixed(self, periods: int, step: Duration) -> WindowQuery:
+        """The fixed window W = T * S: `periods` T, each of length `step` S, one window after the other.
+
+        The same as `tumbling(size=T * S)`: half-open, W long.
+        """
+        size = _times(periods, step)
+        return self._shaped(GridShape("tumbling", size, size))
+
+    def sliding_inclusive(self, periods: int, step: Duration) -> WindowQuery:
+        """The sliding window W = T * S + 1: it starts every `step` S, and counts both ends of T = `periods` steps.
+
+        A window holds the times s, ..., s + T * S, in all T * S + 1 ticks of the time column: half-open, it is
+        [s, s + T * S + 1 tick). A row exactly on a step belongs to T + 1 windows.
+        """
+        size = _times(periods, step)
+        return self._shaped(GridShape("sliding", size, durations.length(step, "step"), inclusive=True))
+
+    def lateness(self, out_of_order: Duration | int = 0, allowed: Duration | int = 0) -> WindowQuery:
+        """How much disorder a stream of this query bears. A table's result does not depend on it.
+
+        out_of_order: the watermark stays this much, plus one tick, behind the latest time seen. A window is emitted when
+        the watermark has reached its last tick. allowed: for this long after that, a late row makes it come again with
+        its new values; later rows are kept in the late table. A row is late only if all its windows are past.
+        """
+        lateness = Lateness(
+            durations.nanoseconds(out_of_order, "out_of_order"), durations.nanoseconds(allowed, "allowed")
+        )
+        return replace(self, spec=replace(self.spec, lateness=lateness))
 
     def agg(self, **aggregates: Aggregate) -> WindowQuery:
         """What to compute: result columns and their aggregates, such as `delay=lnb.mean("dep_delay")`."""
@@ -59,7 +138,9 @@ class WindowQuery:
                 )
         if not aggregates:
             raise WindowError("agg() takes at least one aggregate, for example agg(rows=lnb.count())")
-        return replace(self, spec=replace(self.spec, aggregates=tuple(aggregates.items())))
+        # Two functions of a user may have the same name; those of a query have not.
+        named_own = {n: replace(a, label=n) if isinstance(a, Custom) else a for n, a in aggregates.items()}
+        return replace(self, spec=replace(self.spec, aggregates=tuple(named_own.items())))
 
     def collect(self, cluster: Cluster | Client | None = None) -> pl.DataFrame:
         """Compute the result: key columns, window_start, window_end, then the aggregates.
@@ -103,10 +184,7 @@ class WindowQuery:
         return "time or key" if self.spec.keys else "time"
 
     def __repr__(self) -> str:
-        shape = self.spec.shape
-        kind = "no windows yet" if shape is None else f"{shape.kind} {durations.text(shape.size_ns)}"
-        if shape is not None and shape.every_ns != shape.size_ns:
-            kind += f" every {durations.text(shape.every_ns)}"
+        kind = "no windows yet" if self.spec.shape is None else self.spec.shape.text
         by = f", by {', '.join(self.spec.keys)}" if self.spec.keys else ""
         names = ", ".join(name for name, _ in self.spec.aggregates) or "no aggregates yet"
         return f"<windows over {self.spec.time}{by}: {kind}; {names}>"
@@ -125,3 +203,10 @@ def windows(frame: Any = None, *, time: str, key: str | Sequence[str] | None = N
         if not isinstance(name, str):
             raise WindowError(f"time and key are names of columns, not {name!r}")
     return WindowQuery(Spec(time, keys), frame)
+
+
+def _times(periods: int, step: Duration) -> Length:
+    if isinstance(periods, bool) or not isinstance(periods, int) or periods < 1:
+        raise WindowError(f"periods={periods!r} must be a whole number of steps, 1 or more")
+    length = durations.length(step, "step")
+    return Length(length.ns * periods, length.months * periods, length.weeks)

@@ -1,7 +1,7 @@
 """Slice tables: one row per (key, slice) with mergeable partials, made from rows and merged with each other.
 
-Columns: "key:NAME" for each key, "slice" (Int64, numbered by `Grid.slice_of`), then the partials.
-Rows without a time, or without a key, keep a null there, so that they stay counted until they are set aside.
+Columns: "key:NAME" for each key, "slice" (Int64, numbered by the layout; for rolling windows the tick itself), then the
+partials. Rows without a time, or without a key, keep a null there, so that they stay counted until they are set aside.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from lepton_nb.windowing.aggregates import ROWS, named
-from lepton_nb.windowing.spec import Plan
+from lepton_nb.windowing.assign import Grid, Rolling, Steps
+from lepton_nb.windowing.partials import ROWS, named
+from lepton_nb.windowing.plan import Plan
 
 SLICE = "slice"
 
@@ -21,14 +22,36 @@ def key_names(plan: Plan) -> list[str]:
     return [f"key:{key}" for key in plan.keys]
 
 
+def keyed(plan: Plan) -> list[pl.Expr]:
+    """The keys of rows, named as in a slice table."""
+    return [named(key).alias(f"key:{key}") for key in plan.keys]
+
+
+def partial_exprs(plan: Plan) -> list[pl.Expr]:
+    """What a slice keeps, from its rows."""
+    types = plan.input_schema
+    return [e for partial in plan.partials for e in partial.first(types.get(partial.column), plan.time)]
+
+
+def merge_exprs(plan: Plan) -> list[pl.Expr]:
+    """What a slice keeps, from its parts."""
+    return [expression for partial in plan.partials for expression in partial.merge()]
+
+
+def seal(table: pl.DataFrame, plan: Plan, *, merged: bool) -> pl.DataFrame:
+    """The table after what Polars cannot do itself."""
+    for partial in plan.partials:
+        table = partial.seal_merged(table) if merged else partial.seal_rows(table)
+    return table
+
+
 def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     """The slice table of `rows`: one hash aggregation, in no particular order.
 
     On Polars' streaming engine: for rows in memory, too, it took a quarter of the in-memory engine's time.
     """
-    keys = [named(key).alias(f"key:{key}") for key in plan.keys]
-    values = [partial.first(plan.value_dtype(partial.column)) for partial in plan.partials]
-    return rows.group_by(*keys, _slice(plan).alias(SLICE)).agg(values).collect(engine="streaming")
+    grouped = rows.group_by(*keyed(plan), slice_of(plan).alias(SLICE)).agg(partial_exprs(plan))
+    return seal(grouped.collect(engine="streaming"), plan, merged=False)
 
 
 def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
@@ -37,35 +60,33 @@ def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
     if len(tables) == 1:
         return tables[0].sort(by)
     table = pl.concat(tables).sort(by, maintain_order=True)
-    return table.group_by(by, maintain_order=True).agg([partial.merge() for partial in plan.partials])
+    grouped = table.group_by(by, maintain_order=True).agg(merge_exprs(plan))
+    return seal(grouped, plan, merged=True)
 
 
 def split_aside(table: pl.DataFrame, plan: Plan) -> tuple[pl.DataFrame, int]:
     """The slices that have a time and a key, without those in gaps, and the number of rows that have not."""
-    complete = pl.all_horizontal(pl.col([*key_names(plan), SLICE]).is_not_null())
-    aside = table.filter(~complete).get_column(ROWS.name).sum() if _has_nulls(table, plan) else 0
-    kept = table.filter(complete) if aside else table
-    if plan.grid.gaps:
-        kept = kept.filter(pl.col(SLICE) % 2 == 0)
-    return kept, int(aside)
+    if any(table.get_column(name).null_count() for name in [*key_names(plan), SLICE]):
+        complete = pl.all_horizontal(pl.col([*key_names(plan), SLICE]).is_not_null())
+        aside = int(table.filter(~complete).get_column(ROWS.name).sum())
+        table = table.filter(complete)
+    else:
+        aside = 0
+    if isinstance(plan.layout, Grid) and plan.layout.gaps:
+        table = table.filter(pl.col(SLICE) % 2 == 0)
+    return table, aside
 
 
-def _has_nulls(table: pl.DataFrame, plan: Plan) -> bool:
-    return any(table.get_column(name).null_count() for name in [*key_names(plan), SLICE])
-
-
-def _slice(plan: Plan) -> pl.Expr:
-    """`Grid.slice_of` as an expression, in wall-clock ticks where the plan has a zone."""
-    time = named(plan.time)
-    if plan.zone:
-        if getattr(plan.time_dtype, "time_zone", None) is None:
-            time = time.dt.replace_time_zone("UTC")
-        time = time.dt.convert_time_zone(plan.zone).dt.replace_time_zone(None)
-    grid = plan.grid
-    ticks = time.to_physical().cast(pl.Int64)
-    if grid.offset:
-        ticks = ticks - grid.offset
-    step = ticks // grid.every
-    if grid.slices_per_step == 1:
+def slice_of(plan: Plan) -> pl.Expr:
+    """The slice of a row's time, as the layout's `slice_of` numbers it."""
+    layout = plan.layout
+    ticks = plan.calendar.units(named(plan.time))
+    if isinstance(layout, Rolling):
+        return ticks
+    assert isinstance(layout, Grid | Steps)
+    if layout.offset:
+        ticks = ticks - layout.offset
+    step = ticks // layout.every
+    if not isinstance(layout, Grid) or layout.slices_per_step == 1:
         return step
-    return 2 * step + (ticks % grid.every >= grid.size % grid.every).cast(pl.Int64)
+    return 2 * step + (ticks % layout.every >= layout.size % layout.every).cast(pl.Int64)

@@ -1,53 +1,184 @@
-"""What a window query asks for, validated and frozen, and the same bound to the columns of a table."""
+"""What a window query asks for, validated and frozen: time and keys, the windows, lateness, aggregates."""
 
 from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
-
-import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import durations
-from lepton_nb.windowing.aggregates import ROWS, Aggregate, Partial, Quantile
-from lepton_nb.windowing.assign import Grid, check
+from lepton_nb.windowing.aggregates import Aggregate
+from lepton_nb.windowing.assign import check
+from lepton_nb.windowing.durations import Length
 
 START = "window_start"
 END = "window_end"
-TICK_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000}
 
-# No date further from 1970 can be shown: about 260,000 years.
-FARTHEST_NS = 95_000_000 * durations.DAY_NS
-
-Kind = Literal["tumbling", "sliding"]
+GridKind = Literal["tumbling", "sliding", "cumulating"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """The windows: lengths in nanoseconds; `zone` is the IANA zone whose civil days they follow, "" for UTC."""
+class GridShape:
+    """Windows that start and end by the clock alone: tumbling, sliding, cumulating.
 
-    kind: Kind
-    size_ns: int
-    every_ns: int
-    offset_ns: int
+    zone: the IANA zone whose civil days, weeks and months they follow, "" for UTC. inclusive: one tick longer than `size`,
+    so that both ends belong to the window.
+    """
+
+    kind: GridKind
+    size: Length
+    every: Length
+    offset: Length = field(default_factory=Length)
     zone: str = ""
+    inclusive: bool = False
 
     def __post_init__(self) -> None:
-        check(self.size_ns, self.every_ns, self.offset_ns, durations.text)
-        if not self.zone:
-            return
+        self._check_units()
+        size, every, offset = (self.size.months, self.every.months, self.offset.months)
+        if not self.months:
+            size, every, offset = self.size.ns, self.every.ns, self.offset.ns
+        step = size if self.kind == "cumulating" else every
+        check(size, step, offset, self._text)
+        if self.kind == "cumulating":
+            check(every, every, 0, self._text)
+            if size % every:
+                raise WindowError(
+                    f"a cumulating window needs a size ({self.size.text}) that is a multiple of 'every' "
+                    f"({self.every.text}); try size={self._text(-(-size // every) * every)!r}",
+                    size=self.size.text,
+                    every=self.every.text,
+                )
+        if self.zone:
+            self._check_zone()
+
+    @property
+    def months(self) -> bool:
+        """True where lengths are civil months."""
+        return self.size.months != 0 or self.every.months != 0
+
+    @property
+    def weeks(self) -> bool:
+        """True where windows begin with a civil week, on Monday."""
+        return self.size.weeks if self.kind == "cumulating" else self.every.weeks
+
+    @property
+    def text(self) -> str:
+        """As `repr` of a query shows it."""
+        size = f"{self.size.text} + 1 tick" if self.inclusive else self.size.text
+        return f"{self.kind} {size}" + (f" every {self.every.text}" if self.every != self.size else "")
+
+    def _text(self, length: int) -> str:
+        return Length(months=length).text if self.months else durations.text(length)
+
+    def _check_units(self) -> None:
+        if self.months and (self.size.ns or self.every.ns):
+            raise WindowError(
+                f"size={self.size.text!r} and every={self.every.text!r}: one is in months, which differ in length; "
+                "write both in months ('1y', '1mo') or both in days or less ('30d', '1d')",
+                size=self.size.text,
+                every=self.every.text,
+            )
+        if self.months and not 0 <= self.offset.ns < 28 * durations.DAY_NS:
+            raise WindowError(
+                f"offset={self.offset.text!r}: windows of months take an offset in months, or one from 0 to below 28 "
+                "days after the first of a month",
+                offset=self.offset.text,
+            )
+        if not self.months and self.offset.months:
+            raise WindowError(
+                f"offset={self.offset.text!r} is in months, the windows are not; write it in days or less",
+                offset=self.offset.text,
+            )
+
+    def _check_zone(self) -> None:
         try:
             zoneinfo.ZoneInfo(self.zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
             raise WindowError.unknown("time zone", self.zone, zoneinfo.available_timezones()) from error
-        if any(length_ns % durations.DAY_NS for length_ns in (self.size_ns, self.every_ns, self.offset_ns)):
+        if any(length.ns % durations.DAY_NS for length in (self.size, self.every, self.offset)):
             raise WindowError(
                 f"tz={self.zone!r} needs a size and an offset of whole days, which then follow that zone's civil days; "
                 "shorter windows take no tz (an offset such as '30m' aligns them with zones off the full hour)",
                 tz=self.zone,
             )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionShape:
+    """Rows of a key no more than `gap_ns` apart."""
+
+    gap_ns: int
+    kind: Literal["session"] = "session"
+
+    def __post_init__(self) -> None:
+        if self.gap_ns <= 0:
+            raise WindowError(f"the gap must be above zero, not {durations.text(self.gap_ns)}; try gap='30m'")
+
+    @property
+    def text(self) -> str:
+        """As `repr` of a query shows it."""
+        return f"session with gap {durations.text(self.gap_ns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RollingShape:
+    """One result a row: over the time `size_ns` up to it, or over the last `rows` rows; the other is 0."""
+
+    size_ns: int = 0
+    rows: int = 0
+    kind: Literal["rolling"] = "rolling"
+
+    def __post_init__(self) -> None:
+        if self.rows:
+            _check_rows(self.rows, "rows")
+        elif self.size_ns <= 0:
+            raise WindowError(
+                f"the window size must be above zero, not {durations.text(self.size_ns)}; try size='10m', or rows=100"
+            )
+
+    @property
+    def text(self) -> str:
+        """As `repr` of a query shows it."""
+        return f"rolling {self.rows} rows" if self.rows else f"rolling {durations.text(self.size_ns)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CountingShape:
+    """Windows of `rows` rows of a key in the order of time, one every `every` rows."""
+
+    rows: int
+    every: int
+    kind: Literal["counting"] = "counting"
+
+    def __post_init__(self) -> None:
+        _check_rows(self.rows, "rows")
+        _check_rows(self.every, "every")
+
+    @property
+    def text(self) -> str:
+        """As `repr` of a query shows it."""
+        return f"counting {self.rows} rows" + (f" every {self.every}" if self.every != self.rows else "")
+
+
+Shape = GridShape | SessionShape | RollingShape | CountingShape
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How much disorder a stream bears: `out_of_order_ns` delays its watermark, `allowed_ns` keeps windows after it."""
+
+    out_of_order_ns: int = 0
+    allowed_ns: int = 0
+
+    def __post_init__(self) -> None:
+        for what, length_ns in (("out_of_order", self.out_of_order_ns), ("allowed", self.allowed_ns)):
+            if length_ns < 0:
+                raise WindowError(
+                    f"{what}={durations.text(length_ns)!r} must not be negative; give the longest delay to bear, "
+                    f"for example {what}='5s'"
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +189,7 @@ class Spec:
     keys: tuple[str, ...]
     shape: Shape | None = None
     aggregates: tuple[tuple[str, Aggregate], ...] = ()
+    lateness: Lateness = field(default_factory=Lateness)
 
     def __post_init__(self) -> None:
         names = [*self.keys, START, END, *(name for name, _ in self.aggregates)]
@@ -68,153 +200,16 @@ class Spec:
                 f"give the key or the aggregate another name ({START} and {END} are taken)",
                 names=tuple(sorted(twice)),
             )
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A spec bound to a table's schema: all that a worker needs, and it travels."""
-
-    time: str
-    keys: tuple[str, ...]
-    time_dtype: pl.DataType
-    key_dtypes: tuple[pl.DataType, ...]
-    grid: Grid
-    zone: str
-    aggregates: tuple[tuple[str, Aggregate, pl.DataType | None], ...]
-
-    @property
-    def partials(self) -> tuple[Partial, ...]:
-        """What every slice keeps, each once; the number of rows always, to count what is set aside."""
-        needed = [ROWS]
-        for _, aggregate, dtype in self.aggregates:
-            needed += aggregate.partials(dtype)
-        return tuple(dict.fromkeys(needed))
-
-    @property
-    def quantiles(self) -> dict[str, tuple[float, ...]]:
-        """The quantiles asked for, by column."""
-        found: dict[str, dict[float, None]] = {}
-        for _, aggregate, _ in self.aggregates:
-            if isinstance(aggregate, Quantile):
-                found.setdefault(aggregate.column, {})[aggregate.q] = None
-        return {column: tuple(qs) for column, qs in found.items()}
-
-    def value_dtype(self, column: str) -> pl.DataType | None:
-        """Type of an aggregated column."""
-        return next((dtype for _, aggregate, dtype in self.aggregates if aggregate.column == column), None)
-
-    @property
-    def result_schema(self) -> dict[str, pl.DataType]:
-        """Columns and types of the result."""
-        keys = dict(zip(self.keys, self.key_dtypes, strict=True))
-        values = {name: aggregate.dtype(dtype) for name, aggregate, dtype in self.aggregates}
-        return {**keys, START: self.time_dtype, END: self.time_dtype, **values}
-
-    @property
-    def input_schema(self) -> dict[str, pl.DataType]:
-        """Columns that the query reads, and the types that it takes them to have."""
-        keys = dict(zip(self.keys, self.key_dtypes, strict=True))
-        values = {aggregate.column: dtype for _, aggregate, dtype in self.aggregates if dtype is not None}
-        return {**keys, self.time: self.time_dtype, **values}
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that the query reads."""
-        return list(self.input_schema)
-
-    def check_range(self, first: int, last: int, what: str) -> None:
-        """Raise WindowError unless all ticks from `first` to `last` are times that the time column can hold."""
-        farthest = _farthest(_tick_ns(self.time, self.time_dtype))
-        if not -farthest <= first <= last <= farthest:
-            raise _out_of_range(what, self.time, self.time_dtype)
-
-
-def bind(spec: Spec, schema: pl.Schema) -> Plan:
-    """Check `spec` against the columns of a table; raises WindowError that names the fix."""
-    if spec.shape is None:
-        raise WindowError("the query has no windows yet; call .tumbling(size) or .sliding(size, every)")
-    if not spec.aggregates:
-        raise WindowError("the query computes nothing yet; call .agg(name=lnb.count(), ...)")
-    require((spec.time, *spec.keys, *(a.column for _, a in spec.aggregates if a.column)), schema)
-    tick_ns = _tick_ns(spec.time, schema[spec.time])
-    if spec.shape.zone and schema[spec.time] == pl.Date:
-        raise WindowError(f"column {spec.time!r} is Date, which has no zone; leave tz out: its days are civil days")
-    aggregates = []
-    for name, aggregate in spec.aggregates:
-        dtype = schema[aggregate.column] if aggregate.column else None
-        if dtype is not None:
-            aggregate.check(dtype)
-        aggregates.append((name, aggregate, dtype))
-    return Plan(
-        time=spec.time,
-        keys=spec.keys,
-        time_dtype=schema[spec.time],
-        key_dtypes=tuple(schema[key] for key in spec.keys),
-        grid=_grid(spec, spec.shape, tick_ns, schema[spec.time]),
-        zone=spec.shape.zone,
-        aggregates=tuple(aggregates),
-    )
-
-
-def require(columns: Iterable[str], schema: pl.Schema) -> None:
-    """Raise WindowError, with the closest name, for the first column that is not in the table."""
-    for column in columns:
-        if column not in schema:
-            raise WindowError.unknown("column", column, schema.names())
-
-
-def _tick_ns(column: str, dtype: pl.DataType) -> int:
-    if isinstance(dtype, pl.Datetime):
-        return TICK_NS[dtype.time_unit]
-    if dtype == pl.Date:
-        return durations.DAY_NS
-    fixes: list[tuple[bool, str]] = [
-        (dtype == pl.String, f"parse it: frame.with_columns(pl.col({column!r}).str.to_datetime(time_zone='UTC'))"),
-        (dtype.is_integer(), f"say its unit: frame.with_columns(pl.from_epoch({column!r}, time_unit='ms'))"),
-        (dtype == pl.Null, "it holds nothing but nulls; choose the column that holds the times"),
-    ]
-    fix = next((fix for applies, fix in fixes if applies), "choose the column that holds the times")
-    raise WindowError(
-        f"the time column {column!r} is {dtype}, not Datetime or Date; {fix}", column=column, dtype=str(dtype)
-    )
-
-
-def _grid(spec: Spec, shape: Shape, tick_ns: int, dtype: pl.DataType) -> Grid:
-    lengths = {"size": shape.size_ns, "every": shape.every_ns, "offset": shape.offset_ns}
-    for what, length_ns in lengths.items():
-        if abs(length_ns) // tick_ns > _farthest(tick_ns):
-            raise _out_of_range(f"{what}={durations.text(length_ns)!r}", spec.time, dtype)
-        if length_ns % tick_ns:
+        if self.lateness.allowed_ns and isinstance(self.shape, RollingShape | CountingShape):
             raise WindowError(
-                f"{what}={durations.text(length_ns)!r} is not a whole number of ticks of column {spec.time!r}, "
-                f"which is {dtype} (one tick: {durations.text(tick_ns)}); use a multiple of a tick, "
-                "or cast the column to a finer type",
-                **{what: length_ns},
+                f"{self.shape.kind} windows take no allowed lateness: each result depends on the order of all rows "
+                "before it, and is fixed once the watermark has passed; give more out_of_order instead"
             )
-    return Grid(shape.size_ns // tick_ns, shape.every_ns // tick_ns, shape.offset_ns % shape.every_ns // tick_ns)
 
 
-def _farthest(tick_ns: int) -> int:
-    """The last tick from the epoch, either way, that a time column with ticks of this length can hold."""
-    return min(2**63 - 1, FARTHEST_NS // tick_ns)
-
-
-def _out_of_range(what: str, column: str, dtype: pl.DataType) -> WindowError:
-    nanoseconds = isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns"
-    reach, fix = (
-        (
-            "from 1677 to 2262",
-            f", or cast the column: frame.with_columns(pl.col({column!r}).dt.cast_time_unit('us'))",
-        )
-        if nanoseconds
-        else ("about 260,000 years either way of 1970", "")
-    )
-    return WindowError(
-        f"{what} reaches beyond the times that column {column!r}, which is {dtype}, can hold ({reach}); "
-        f"use shorter windows{fix}",
-        column=column,
-        dtype=str(dtype),
-    )
+def _check_rows(rows: int, what: str) -> None:
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise WindowError(f"{what}={rows!r} must be a whole number of rows, 1 or more; for example {what}=100")
 
 
 def listed(names: Iterable[str]) -> str:

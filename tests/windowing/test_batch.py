@@ -123,9 +123,9 @@ def plain(row):
 def in_parts(query, parts):
     """As a cluster does it: slice tables of several partitions, merged."""
     from lepton_nb.data import frames
-    from lepton_nb.windowing import batch, spec
+    from lepton_nb.windowing import batch, plan as planning
 
-    plan = spec.bind(query.spec, query.frame.schema)
+    plan = planning.bind(query.spec, query.frame.schema)
     tables = [batch.scan(part, plan) for part in frames.partitions(query.frame, parts)]
     return batch.finish(tables, plan).table
 
@@ -179,7 +179,7 @@ def test_every_time_unit_and_zone(unit, zone):
 
 def test_dates():
     frame = pl.DataFrame({"day": [date(1969, 12, 31), date(1970, 1, 1), date(1970, 1, 8)], "v": [1, 2, 4]})
-    table = lnb.windows(frame, time="day").tumbling("1w").agg(v=lnb.sum("v")).collect()
+    table = lnb.windows(frame, time="day").tumbling("7d").agg(v=lnb.sum("v")).collect()
     assert table["window_start"].to_list() == [date(1969, 12, 25), date(1970, 1, 1), date(1970, 1, 8)]
     assert table["window_end"].to_list() == [date(1970, 1, 1), date(1970, 1, 8), date(1970, 1, 15)]
     assert table["v"].to_list() == [1, 2, 4]

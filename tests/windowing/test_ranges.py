@@ -60,12 +60,18 @@ def test_an_empty_range_has_no_quantile():
     assert math.isnan(found[1])
 
 
+def blocks_of(size, length, first):
+    place = np.arange(size)
+    late = np.zeros(len(first), dtype=bool)
+    return Blocks(first, first + length - 1, place // length, place % length, length, late)
+
+
 @pytest.mark.parametrize("operation", [np.add, np.fmin, np.fmax])
 @pytest.mark.parametrize("length", [1, 2, 3, 7, 40])
 def test_blocks_reduce_every_window_of_an_array(operation, length):
     values = np.random.default_rng(length).integers(-100, 100, size=50).astype(float)
     first = np.arange(50 - length + 1)
-    blocks = Blocks(np.arange(50) // length, first, first + length - 1, late=np.zeros(len(first), dtype=bool))
+    blocks = blocks_of(50, length, first)
     expected = [operation.reduce(values[a : a + length]) for a in first]
     np.testing.assert_array_equal(blocks.reduce(operation, values), expected)
 
@@ -73,6 +79,6 @@ def test_blocks_reduce_every_window_of_an_array(operation, length):
 def test_a_nan_or_infinity_stays_in_the_windows_that_hold_it():
     values = np.array([1.0, np.nan, 2.0, 3.0, np.inf, 4.0, 1e300, -1e300, 5.0])
     first = np.arange(8)
-    blocks = Blocks(np.arange(9) // 2, first, first + 1, late=np.zeros(8, dtype=bool))
+    blocks = blocks_of(9, 2, first)
     expected = [np.nan, np.nan, 5.0, np.inf, np.inf, 1e300, 0.0, -1e300]
     np.testing.assert_array_equal(blocks.reduce(np.add, values), expected)
