@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from lepton_nb.errors import WindowError
 
-# An integer, or a NumPy array of them.
-Number = TypeVar("Number", int, Any)
+# An integer, or an array or expression of them.
+Number = Any
 
 
 def check(size: int, every: int, offset: int, text: Callable[[int], str] = str) -> None:

@@ -210,10 +210,12 @@ class Moments(Partial):
         """n, mean and M2 of the values that are not null."""
         values = named(self.column).cast(pl.Float64)
         n, mean, m2 = self.columns
+        # Polars gives a single NaN or infinity the variance 0; its mean times 0 keeps it a NaN.
+        squares = values.var(ddof=0) * values.count() + values.mean() * 0.0
         return [
             values.count().cast(pl.Float64).alias(n),
             values.mean().fill_null(0.0).alias(mean),
-            (values.var(ddof=0) * values.count()).fill_null(0.0).alias(m2),
+            squares.fill_null(0.0).alias(m2),
         ]
 
     def merge(self) -> list[pl.Expr]:

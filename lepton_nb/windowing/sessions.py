@@ -30,7 +30,7 @@ def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     needed = rows.select(
         [named(column) for column in plan.columns] + [*keyed(plan), plan.calendar.units(named(plan.time)).alias(TICK)]
     )
-    ordered = needed.sort([*names, TICK]).with_columns(_numbered(plan, pl.col(TICK), pl.col(TICK)))
+    ordered = needed.sort([*names, TICK]).with_columns(numbered(plan, pl.col(TICK), pl.col(TICK)))
     edges = [pl.col(TICK).min().alias(FROM), pl.col(TICK).max().alias(TO)]
     grouped = ordered.group_by([*names, NUMBER]).agg([*edges, *partial_exprs(plan)]).drop(NUMBER)
     return seal(grouped.collect(engine="streaming"), plan, merged=False)
@@ -40,9 +40,9 @@ def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
     """One session table from several, sorted by key, then time."""
     names = key_names(plan)
     table = pl.concat(tables).sort([*names, FROM, TO])
-    numbered = table.with_columns(_numbered(plan, pl.col(FROM), pl.col(TO)))
+    joined = table.with_columns(numbered(plan, pl.col(FROM), pl.col(TO)))
     edges = [pl.col(FROM).min(), pl.col(TO).max()]
-    grouped = numbered.group_by([*names, NUMBER], maintain_order=True).agg([*edges, *merge_exprs(plan)])
+    grouped = joined.group_by([*names, NUMBER], maintain_order=True).agg([*edges, *merge_exprs(plan)])
     return seal(grouped.drop(NUMBER), plan, merged=True)
 
 
@@ -74,7 +74,7 @@ def bounds_of(table: pl.DataFrame, plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return table.get_column(FROM).to_numpy(), table.get_column(TO).to_numpy() + plan.layout.gap
 
 
-def _numbered(plan: Plan, begin: pl.Expr, end: pl.Expr) -> pl.Expr:
+def numbered(plan: Plan, begin: pl.Expr, end: pl.Expr) -> pl.Expr:
     """Numbers that rise where a session begins, in a table sorted by key and `begin`."""
     assert isinstance(plan.layout, Sessions)
     reached = end.cum_max().shift(1)

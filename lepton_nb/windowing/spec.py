@@ -200,9 +200,10 @@ class Spec:
                 f"give the key or the aggregate another name ({START} and {END} are taken)",
                 names=tuple(sorted(twice)),
             )
-        if self.lateness.allowed_ns and isinstance(self.shape, RollingShape | CountingShape):
+        of_rows = isinstance(self.shape, CountingShape) or (isinstance(self.shape, RollingShape) and self.shape.rows)
+        if self.lateness.allowed_ns and of_rows:
             raise WindowError(
-                f"{self.shape.kind} windows take no allowed lateness: each result depends on the order of all rows "
+                "windows of rows take no allowed lateness: each result depends on the order of all rows "
                 "before it, and is fixed once the watermark has passed; give more out_of_order instead"
             )
 

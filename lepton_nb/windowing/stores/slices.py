@@ -1,0 +1,99 @@
+"""Open windows that the clock alone decides, as a slice table."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lepton_nb.windowing import slices
+from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
+from lepton_nb.windowing.combine import Runs, windows_table
+from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.slices import SLICE
+from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
+
+
+def ended(plan: Plan, watermark: int | None) -> int:
+    """Number of the last window that a watermark closes; below all numbers before the first watermark."""
+    layout = plan.layout
+    assert isinstance(layout, Grid | Steps | Rolling)
+    if watermark is None:
+        return -ENDLESS
+    return ENDLESS if watermark >= ENDLESS else plan.calendar.ended(layout, watermark)
+
+
+def expired(plan: Plan, watermark: int | None) -> int:
+    """Number of the last window for which it is too late."""
+    if watermark is None or watermark >= ENDLESS:
+        return ended(plan, watermark)
+    return ended(plan, watermark - plan.allowed)
+
+
+class SliceStore(Store):
+    """A slice lives until its last window has expired."""
+
+    @property
+    def layout(self) -> Sliced:
+        """The windows."""
+        assert isinstance(self.plan.layout, Grid | Steps | Rolling)
+        return self.plan.layout
+
+    def absorb(self, table: pl.DataFrame) -> Emitted:
+        """Windows that were closed before and hold one of these slices come again."""
+        known = [] if self.table is None else [self.table]
+        merged = slices.merge([*known, table], self.plan) if table.height else self.table
+        self.table = merged
+        if merged is None or not table.height:
+            return self.nothing()
+        over, gone = ended(self.plan, self.watermark), expired(self.plan, self.watermark)
+        touched = table.filter(self.layout.low(pl.col(SLICE)) <= over)
+        if not touched.height:
+            return self.nothing()
+        marked = self._around(merged, touched).join(
+            touched.select(*self.keys, SLICE, pl.lit(True).alias("touched")),
+            on=[*self.keys, SLICE],
+            how="left",
+            maintain_order="left",
+        )
+        counted = np.r_[0, np.cumsum(marked.get_column("touched").is_not_null().to_numpy())]
+
+        def again(runs: Runs) -> npt.NDArray[np.bool_]:
+            changed = counted[runs.last + 1] > counted[runs.first]
+            return np.asarray(changed & (runs.window > gone) & (runs.window <= over))
+
+        return Emitted(windows_table(marked.drop("touched"), self.plan, again), self.no_windows())
+
+    def _around(self, merged: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
+        """The slices of the touched keys that share a window with a touched slice."""
+        first = self.layout.first_slice(self.layout.low(int(touched.get_column(SLICE).min())))  # type: ignore[arg-type]
+        last = self._last_slice(self.layout.high(int(touched.get_column(SLICE).max())))  # type: ignore[arg-type]
+        near = merged.filter(pl.col(SLICE).is_between(first, last))
+        if not self.keys:
+            return near
+        return near.join(touched.select(self.keys).unique(), on=self.keys, how="semi", maintain_order="left")
+
+    def _last_slice(self, window: int) -> int:
+        length = self.layout.size if isinstance(self.layout, Rolling) else self.layout.slices_per_window
+        return int(self.layout.first_slice(window)) + length - 1
+
+    def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
+        old, over = ended(self.plan, before), ended(self.plan, watermark)
+        gone = expired(self.plan, watermark)
+        rows = self._between(table, old, over) if over > old else self.empty()
+        if gone > expired(self.plan, before):
+            self.table = table.filter(self.layout.high(pl.col(SLICE)) > gone)
+        return Emitted(rows, self.no_windows())
+
+    def early(self) -> pl.DataFrame:
+        """All windows above the watermark."""
+        return self.empty() if self.table is None else self._between(self.table, ended(self.plan, self.watermark), ENDLESS)
+
+    def _between(self, table: pl.DataFrame, above: int, through: int) -> pl.DataFrame:
+        """The windows with numbers in (above, through]."""
+        needed = table
+        if above > -ENDLESS:
+            needed = needed.filter(pl.col(SLICE) >= self.layout.first_slice(above + 1))
+        if through < ENDLESS:
+            needed = needed.filter(self.layout.low(pl.col(SLICE)) <= through)
+        return windows_table(needed, self.plan, lambda runs: (runs.window > above) & (runs.window <= through))

@@ -1,0 +1,159 @@
+"""Every kind of window and aggregate against the definition: as a table, in parts, and as a stream in any order."""
+
+import math
+import random
+
+import polars as pl
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lepton_nb as lnb
+from lepton_nb.data import frames
+from lepton_nb.windowing import WindowState, batch
+from lepton_nb.windowing import plan as planning
+
+pytestmark = pytest.mark.filterwarnings("ignore::lepton_nb.errors.WindowWarning")
+
+SCHEMA = {"key": pl.String, "ts": pl.Int64, "v": pl.Float64}
+ALL = {
+    "rows": lnb.count(),
+    "values": lnb.count("v"),
+    "sum": lnb.sum("v"),
+    "mean": lnb.mean("v"),
+    "min": lnb.min("v"),
+    "max": lnb.max("v"),
+    "var": lnb.var("v"),
+    "std": lnb.std("v", ddof=0),
+    "first": lnb.first("v"),
+    "last": lnb.last("v"),
+    "half": lnb.quantile("v", 0.5),
+    "most": lnb.quantile("v", 0.9),
+    "distinct": lnb.distinct("v"),
+    "frequent": lnb.top_k("v", 2),
+    "largest": lnb.top_k("v", 2, by="value"),
+    "own": lnb.custom(
+        "v", init=lambda: 0, add=lambda a, x: a + (x > 0), merge=lambda a, b: a + b, dtype=pl.Int64
+    ),
+}  # fmt: skip
+
+
+@st.composite
+def shapes(draw):
+    kind = draw(st.sampled_from(sorted(reference.KINDS)))
+    size, every = draw(st.integers(1, 30)), draw(st.integers(1, 12))
+    base = lnb.windows(time="ts", key="key")
+    match kind:
+        case "tumbling":
+            offset = draw(st.integers(1 - size, size - 1))
+            return kind, {"size": size, "offset": offset}, base.tumbling(f"{size}ms", f"{offset}ms")
+        case "sliding":
+            offset = draw(st.integers(1 - every, every - 1))
+            shape = {"size": size, "every": every, "offset": offset}
+            return kind, shape, base.sliding(f"{size}ms", f"{every}ms", f"{offset}ms")
+        case "cumulating":
+            shape = {"size": every * draw(st.integers(1, 4)), "every": every}
+            shape["offset"] = draw(st.integers(1 - shape["size"], shape["size"] - 1))
+            return kind, shape, base.cumulating(*(f"{shape[name]}ms" for name in ("size", "every", "offset")))
+        case "session":
+            return kind, {"gap": every}, base.session(f"{every}ms")
+        case "rolling":
+            return kind, {"size": size}, base.rolling(f"{size}ms")
+        case "last_rows":
+            return kind, {"count": size}, base.rolling(rows=size)
+    return kind, {"count": size % 5 + 1, "every": every}, base.counting(size % 5 + 1, every)
+
+
+TIME = st.integers(-60, 60)
+VALUE = st.none() | st.integers(-3, 3).map(float) | st.just(math.nan)
+
+
+def frame_of(rows):
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row").with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+
+
+def expected(rows, kind, shape):
+    in_order = kind in ("last_rows", "counting")
+    return [
+        (key, start, end, *map(reference.plain, reference.aggregates(mine, in_order).values()))
+        for key, start, end, mine in reference.windows(rows, kind, **shape)
+    ]
+
+
+def found(table):
+    flat = table.with_columns(pl.col("window_start", "window_end").dt.epoch("ms"))
+    return [tuple(map(reference.plain, row)) for row in flat.rows()]
+
+
+@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.none() | TIME, VALUE), max_size=25), st.data())
+def test_a_table_whole_and_in_parts(shape, rows, data):
+    kind, lengths, query = shape
+    rows.append(("a", 0, 1.0))
+    query = lnb.windows(frame_of(rows), time="ts", key="key").agg(**ALL)._shaped(query.spec.shape)
+    right = expected(rows, kind, lengths)
+    assert found(query.collect()) == right
+    plan = planning.bind(query.spec, query.frame.schema)
+    parts = data.draw(st.integers(1, 4))
+    tables = [batch.scan(part, plan) for part in frames.partitions(query.frame, parts)]
+    assert found(batch.finish(tables, plan).table) == right
+
+
+@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b"]), TIME, VALUE), max_size=25), st.integers(0, 8), st.randoms())
+def test_a_stream_in_any_order_within_the_bound(shape, rows, bound, chance):
+    """Rows are shuffled by up to `bound`, cut anywhere, and the state is saved and restored on the way."""
+    kind, lengths, query = shape
+    query = query.agg(**ALL).lateness(f"{bound}ms")
+    shuffled = [row for _, row in sorted(((row[1] + chance.random() * bound, row) for row in rows), key=lambda r: r[0])]
+    state, given_rows, latest, at = WindowState(query), [], None, 0
+    state.ingest(frame_of([]))
+    while at < len(shuffled):
+        step = chance.randint(1, 6)
+        some, at = shuffled[at : at + step], at + step
+        given_rows += found(state.ingest(frame_of(some)))
+        latest = max([t for _, t, _ in some] + ([] if latest is None else [latest]))
+        given_rows += found(state.advance(latest - bound - 1))
+        if chance.random() < 0.3:
+            state = WindowState.restore(query, state.snapshot())
+    given_rows += found(state.finish())
+    assert state.late.height == 0
+    assert sorted(given_rows, key=str) == sorted(expected(rows, kind, lengths), key=str)
+
+
+@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b"]), TIME, VALUE), max_size=20), st.randoms())
+def test_with_enough_allowed_lateness_the_last_results_are_those_of_the_table(shape, rows, chance):
+    kind, lengths, query = shape
+    if kind in ("last_rows", "counting"):
+        return
+    query = query.agg(**ALL).lateness(allowed="1s")
+    state, windows = WindowState(query), {}
+    state.ingest(frame_of([]))
+
+    def take(table):
+        for row in found(state.retracted):
+            windows.pop(row, None)
+        fresh = {}
+        for row in found(table):
+            fresh.setdefault(row[:3], []).append(row)
+        windows.update(fresh)
+
+    chance.shuffle(rows)
+    for at in range(0, len(rows), 3):
+        take(state.ingest(frame_of(rows[at : at + 3])))
+        take(state.advance(max(t for _, t, _ in rows[: at + 3])))
+        if chance.random() < 0.3:
+            state = WindowState.restore(query, state.snapshot())
+    take(state.finish())
+    assert state.late.height == 0
+    last = sorted((row for mine in windows.values() for row in mine), key=str)
+    assert last == sorted(expected(rows, kind, lengths), key=str)
+
+
+def test_chance_reaches_every_kind():
+    """The strategies above draw all kinds: each gives windows for plain rows."""
+    rows = [("a", t, 1.0) for t in random.Random(0).sample(range(60), 20)]
+    for kind, shape in {
+        "tumbling": {"size": 7}, "sliding": {"size": 7, "every": 2}, "cumulating": {"size": 6, "every": 2},
+        "session": {"gap": 3}, "rolling": {"size": 4}, "last_rows": {"count": 3}, "counting": {"count": 3, "every": 2},
+    }.items():  # fmt: skip
+        assert reference.windows(rows, kind, **shape)
