@@ -1,4 +1,4 @@
-"""A cluster's temporary folder, and the janitor that removes it when the owner cannot.
+"""The temporary folder of a cluster or a stream, and the janitor that removes it when the owner cannot.
 
 A notebook's kernel may be killed at any moment, and then nothing of it runs any more. The janitor is a small
 process beside it that waits for its end, ends worker processes that have outlived it, and removes the folder.
@@ -22,8 +22,8 @@ SCRATCH_VARIABLE = "LEPTON_NB_SCRATCH"
 class Scratch:
     """A private folder (mode 0700) that is gone after `close`, or after the end of this process, however it ends."""
 
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="lepton-nb-cluster-"))
+    def __init__(self, owner: str = "cluster") -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"lepton-nb-{owner}-"))
         try:
             # -I and -S: nothing of the user's environment is imported, and it starts in some 20 ms.
             self._janitor = subprocess.Popen(

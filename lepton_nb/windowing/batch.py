@@ -42,7 +42,7 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
     ClusterError where the cluster cannot do its part.
     """
     if cluster is not None:
-        return _on_cluster(frame, spec, getattr(cluster, "client", cluster))
+        return _on_cluster(frame, spec, client_of(cluster))
     rows = frames.lazy(frame)
     plan = bind(spec, frames.schema(rows))
     return finish([scan(rows, plan)], plan)
@@ -70,16 +70,24 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
     return Result(kind.windows_table(kept, plan), rows, aside)
 
 
-def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
-    from distributed import CancelledError, Client
-    from distributed.comm.core import CommClosedError
-    from distributed.scheduler import KilledWorker
+def client_of(cluster: Any) -> Any:
+    """The Dask client of an lnb.Cluster, or the client itself. Raises ClusterError for anything else."""
+    from distributed import Client
 
+    client = getattr(cluster, "client", cluster)
     if not isinstance(client, Client):
         raise ClusterError(
             f"cluster must be an lnb.Cluster or a distributed.Client, not {client!r}; "
             "start one with lnb.Cluster(...), or leave it out to compute here"
         )
+    return client
+
+
+def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
+    from distributed import CancelledError
+    from distributed.comm.core import CommClosedError
+    from distributed.scheduler import KilledWorker
+
     if client.status != "running":
         raise ClusterError("the cluster is closed; start one with lnb.Cluster(...), or collect() without it")
     threads = sum(client.nthreads().values())

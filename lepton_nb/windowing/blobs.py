@@ -19,15 +19,23 @@ MAGIC = b"lepton-nb windows 1\n"
 
 def packed(header: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> bytes:
     """A checksum, the header as JSON, then each table."""
-    bodies = []
-    for table in tables.values():
-        buffer = io.BytesIO()
-        table.write_ipc(buffer, compression="lz4")
-        bodies.append(buffer.getvalue())
+    bodies = [table_bytes(table) for table in tables.values()]
     lengths = dict(zip(tables, map(len, bodies), strict=True))
     head = json.dumps({"header": header, "tables": lengths}).encode()
     rest = struct.pack("<Q", len(head)) + head + b"".join(bodies)
     return MAGIC + hashlib.blake2b(rest, digest_size=16).digest() + rest
+
+
+def table_bytes(table: pl.DataFrame) -> bytes:
+    """A table in Arrow's file format."""
+    buffer = io.BytesIO()
+    table.write_ipc(buffer, compression="lz4")
+    return buffer.getvalue()
+
+
+def table_of(content: bytes) -> pl.DataFrame:
+    """The table that `table_bytes` wrote."""
+    return pl.read_ipc(io.BytesIO(content))
 
 
 def unpacked(blob: bytes) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
@@ -40,7 +48,7 @@ def unpacked(blob: bytes) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
     tables = {}
     at = 8 + length
     for name, size in head["tables"].items():
-        tables[name] = pl.read_ipc(io.BytesIO(rest[at : at + size]))
+        tables[name] = table_of(rest[at : at + size])
         at += size
     return head["header"], tables
 

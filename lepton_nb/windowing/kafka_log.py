@@ -33,8 +33,14 @@ OURS = {
     "error_cb": "errors are raised",
 }
 SECRET = ("password", "secret", "key", "token", "pem", "username", "oauthbearer", "credential", "jaas")
-# A read takes what lies up to an offset: what the client fetches beyond is in vain.
-CONSUMER_DEFAULTS = {"log_level": 0, "queued.max.messages.kbytes": 8192, "fetch.wait.max.ms": 100}
+# A read takes what lies up to an offset: what the client fetches beyond is in vain, and a fetch that waits for more
+# holds up the next one.
+CONSUMER_DEFAULTS = {
+    "log_level": 0,
+    "queued.max.messages.kbytes": 8192,
+    "fetch.queue.backoff.ms": 10,
+    "fetch.wait.max.ms": 10,
+}
 RETRY_S = 0.1
 METADATA_S = 5.0
 MOST_AT_ONCE = 100_000
@@ -154,7 +160,8 @@ class Log:
         deadline = time.monotonic() + wait_s
         while self._watched == at:
             left_s = deadline - time.monotonic()
-            for message in self._batch(MOST_AT_ONCE, max(0.0, left_s)):
+            # Short waits, so that Ctrl-C is seen.
+            for message in self._batch(MOST_AT_ONCE, min(max(0.0, left_s), 0.2)):
                 partition, offset = _place(message)
                 if message.error() is None:
                     self._watched[partition] = offset + 1
@@ -237,13 +244,14 @@ class Log:
         self._stop_at_refusal()
         return False
 
-    def check(self, topic: str, partition: int, at: int) -> None:
-        """DataError where the partition has lost the offset `at`, or never came so far."""
+    def check(self, topic: str, partition: int, at: int, end: int | None = None) -> None:
+        """DataError where the partition has lost the offset `at`, or never came so far; `end`: its known end."""
         low, high = self.bounds(topic, partition)
+        high = high if end is None else end
         if at < low:
             raise DataError(
-                f"offsets {at:,} to {low - 1:,} of {topic}/{partition} are no longer kept: they were deleted before the "
-                "stream read them; raise the topic's retention, or start anew with a new checkpoint",
+                f"offsets {at:,} to {low - 1:,} of {topic}/{partition} are no longer kept: they were deleted before "
+                "they were read; raise the topic's retention, or start anew with a new checkpoint",
                 topic=topic,
                 partition=partition,
                 at=at,
@@ -253,11 +261,11 @@ class Log:
             self._short(topic, partition, high, at)
 
     def _short(self, topic: str, partition: int, at: int, stop: int) -> NoReturn:
-        if self._trouble is not None and self._is_down():
+        if self._is_down():
             self._gone()
         raise DataError(
-            f"{topic}/{partition} ends at offset {at:,}, but was read or planned up to {stop:,}: the topic was made anew, "
-            "or its broker has lost messages; start anew with a new checkpoint",
+            f"{topic}/{partition} ends at offset {at:,}, but was read or planned up to {stop:,}: the topic was made "
+            "anew, or its broker has lost messages; start anew with a new checkpoint",
             topic=topic,
             partition=partition,
             at=at,
@@ -282,9 +290,12 @@ class Log:
         while True:
             left_s = deadline - time.monotonic()
             try:
-                return ask(min(METADATA_S, max(left_s, RETRY_S)))
+                answer = ask(min(METADATA_S, max(left_s, RETRY_S)))
             except KafkaException as failed:
                 error = failed.args[0]
+            else:
+                self._trouble = None
+                return answer
             if error.code() in refusals:
                 self._refused(error)
             if self._trouble is None:
@@ -321,8 +332,8 @@ class Log:
     def _gone(self) -> NoReturn:
         reason = self.connection.public(self._trouble.str()) if self._trouble else "no answer"
         raise DataError(
-            f"no Kafka broker at {self.connection.servers} has answered for {self.connection.timeout_s:g} s ({reason}); "
-            "check servers= and that it runs, or give a longer timeout_s",
+            f"no Kafka broker at {self.connection.servers} has answered for {self.connection.timeout_s:g} s "
+            f"({reason}); check servers= and that it runs, or give a longer timeout_s",
             servers=self.connection.servers,
             timeout_s=self.connection.timeout_s,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from lepton_nb.cluster.session import Cluster
+    from lepton_nb.windowing.stream import StreamRun
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,38 @@ class WindowQuery:
                 stacklevel=2,
             )
         return result.table
+
+    def stream(
+        self,
+        source: Any = None,
+        sink: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        cluster: Cluster | Client | None = None,
+        batch_rows: int = 1_000_000,
+        idle: Duration | None = None,
+    ) -> StreamRun:
+        """The same query over a live source, in the background: `start()` it, `stop()` it, or `wait()` for its end.
+
+        source: one of `lnb.sources`, any table, files, or an iterable of rows; the query's own data if left out.
+        sink: one of `lnb.sinks`, a folder (Parquet), a file that ends in .duckdb, or a function that takes each batch of
+            results; without one they are kept beside the checkpoint. `table()` reads them back.
+        checkpoint: a folder in which the stream remembers where it stands. Started again with the same query and folder, it
+            goes on there, and every result is in the sink once, even if the process was killed. Without one the stream
+            forgets all when its process ends.
+        cluster: reads and pre-aggregates on the workers, and keeps the open windows there, divided by key; they must see the
+            checkpoint folder under the same path.
+        batch_rows: about how many rows make a batch: more for throughput, fewer for memory and latency.
+        idle: a channel of the source (a Kafka partition, for example) from which nothing has come for this long no longer
+            holds back the watermark.
+
+        A window is emitted when the watermark, which trails the latest time by `lateness(out_of_order=...)`, has reached
+        its end; the watermark moves between batches. What is still open when the source ends is then emitted.
+        Raises WindowError for a source, sink or option that cannot be.
+        """
+        from lepton_nb.windowing import stream as streams
+
+        return streams.make(self, source, sink, checkpoint, cluster, batch_rows, idle)
 
     def aside(self) -> pl.DataFrame:
         """The rows that are in no window because their time or one of their keys is null, with all their columns."""

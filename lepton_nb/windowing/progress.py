@@ -1,0 +1,67 @@
+"""What a stream tells about itself after every batch: the values of its `Progress` events."""
+
+from __future__ import annotations
+
+import collections
+import time
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from lepton_nb.windowing.checkpoint import Commit
+from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.stores.base import ENDLESS
+
+# The span over which the throughput is measured.
+SPAN_S = 10.0
+
+
+class Meter:
+    """Reads the values:
+
+    batch: its number. rows_per_s: over the last 10 s. batch_s: how long this batch took. lag_rows: rows that the source has and the
+    stream has not read, None where it cannot tell. watermark: a datetime or date, None before the first rows; latest: the
+    latest time seen. windows: results emitted. late, aside, dead: rows set aside. state_rows, state_bytes: the open windows.
+    over: the source has ended.
+    """
+
+    def __init__(self, plan: Plan, rows: int) -> None:
+        self._plan = plan
+        self._marks = collections.deque([(time.monotonic(), rows)])
+
+    def read(self, commit: Commit, lag: int | None, sizes: tuple[int, int], batch_s: float) -> dict[str, Any]:
+        """The values after a batch."""
+        now_s = time.monotonic()
+        self._marks.append((now_s, commit.rows))
+        while len(self._marks) > 2 and self._marks[1][0] < now_s - SPAN_S:
+            self._marks.popleft()
+        begun_s, rows = self._marks[0]
+        aside = commit.set_aside
+        return {
+            "batch": commit.batch,
+            "rows_per_s": (commit.rows - rows) / max(now_s - begun_s, 1e-9),
+            "batch_s": batch_s,
+            "lag_rows": lag,
+            "watermark": self._time(commit.watermark),
+            "latest": self._time(max(commit.latest.values(), default=None)),
+            "windows": commit.emitted,
+            "late": aside.get("late", 0),
+            "aside": aside.get("aside", 0),
+            "dead": aside.get("dead", 0),
+            "state_rows": sizes[0],
+            "state_bytes": sizes[1],
+            "over": commit.over,
+        }
+
+    def _time(self, tick: int | None) -> date | None:
+        return time_of(tick, self._plan)
+
+
+def time_of(tick: int | None, plan: Plan) -> date | None:
+    """A tick as a datetime or date; None for none, and for the end of all times."""
+    if tick is None or tick >= ENDLESS:
+        return None
+    whole = pl.Series([tick], dtype=pl.Int64)
+    found: date = (whole.cast(pl.Int32) if plan.time_dtype == pl.Date else whole).cast(plan.time_dtype)[0]
+    return found

@@ -1,0 +1,352 @@
+"""A window query over a live source: micro-batches in the background, each result once, whatever happens."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.cluster.scratch import Scratch
+from lepton_nb.errors import WindowError
+from lepton_nb.windowing import batch, durations, executors, sinks, sources, tasks
+from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
+from lepton_nb.windowing.executors import Executor
+from lepton_nb.windowing.plan import Plan, bind
+from lepton_nb.windowing.progress import Meter, time_of
+from lepton_nb.windowing.sinks.base import Sink
+from lepton_nb.windowing.sources.base import DEAD_SCHEMA, Part, Source
+from lepton_nb.windowing.spec import Spec
+from lepton_nb.windowing.stores.base import ENDLESS
+from lepton_nb.windowing.watermarks import Watermarks
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from lepton_nb.windowing.durations import Duration
+    from lepton_nb.windowing.query import WindowQuery
+
+# How long one look at the source may wait for news before the stream looks whether it should stop.
+WAIT_S = 0.2
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a stream runs; see `WindowQuery.stream`."""
+
+    checkpoint: Path | None
+    batch_rows: int
+    idle_s: float | None
+    client: Client | None
+
+
+def make(
+    query: WindowQuery,
+    source: Any,
+    sink: Any,
+    checkpoint: str | os.PathLike[str] | None,
+    cluster: Any,
+    batch_rows: int,
+    idle: Duration | None,
+) -> StreamRun:
+    """The run that `WindowQuery.stream` promises, not started yet."""
+    spec = query.spec
+    if spec.shape is None or not spec.aggregates:
+        raise WindowError("a stream needs windows and aggregates; call .tumbling(...) or another, and .agg(...) first")
+    if isinstance(batch_rows, bool) or not isinstance(batch_rows, int) or batch_rows < 1:
+        raise WindowError(f"batch_rows={batch_rows!r} must be a whole number of rows, 1 or more")
+    thing = query.frame if source is None else source
+    if thing is None:
+        raise WindowError("the stream has no source; give one: query.stream(lnb.sources.files(path)), or a table")
+    idle_s = None if idle is None else durations.nanoseconds(idle, "idle") / 1e9
+    if idle_s is not None and idle_s <= 0:
+        raise WindowError(f"idle={idle!r} must be above zero, for example idle='30s'; leave it out for never")
+    client = None if cluster is None else batch.client_of(cluster)
+    folder = None if checkpoint is None else Path(os.path.abspath(os.path.expanduser(checkpoint)))
+    return StreamRun(
+        spec,
+        sources.of(thing, spec.time),
+        None if sink is None else sinks.of(sink),
+        Options(folder, batch_rows, idle_s, client),
+    )
+
+
+class StreamRun(BackgroundRun[None]):
+    """A query that runs over a source in the background. Made by `WindowQuery.stream`, begun by `start()`.
+
+    `stop()` ends it after the batch under way and keeps its state, `wait()` waits for the end of the source. Its `Progress`
+    events have the number of rows so far, and values: see `lepton_nb.windowing.progress`.
+    """
+
+    def __init__(self, spec: Spec, source: Source, sink: Sink | None, options: Options) -> None:
+        super().__init__(self._run, name=None)
+        self.spec = spec
+        self._source = source
+        self._sink = sink
+        self._own_sink = sink is None
+        self._options = options
+        self._plan: Plan | None = None
+        self._folder: Path | None = options.checkpoint
+        self._checkpoint: Checkpoint | None = None
+        self._commit = Commit()
+        # Held while files change that `table`, `late` and the others read.
+        self._storing = threading.RLock()
+        self._kept: dict[str, pl.DataFrame] = {}
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait for the end of the source, which starts the stream if `start()` has not; raises what the stream raised.
+
+        Ctrl-C while waiting stops the stream cleanly, then raises KeyboardInterrupt as usual.
+        """
+        if self._thread is None:
+            self.start()
+        super().wait(timeout_s)
+
+    def table(self) -> pl.DataFrame:
+        """The results so far: every window once, with its latest values, sorted by key, then window_start.
+
+        Raises WindowError where the sink cannot be read back.
+        """
+        with self._storing:
+            if "table" in self._kept:
+                return self._kept["table"]
+            if self._plan is None or self._sink is None:
+                raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
+            return self._sink.table()
+
+    def late(self) -> pl.DataFrame:
+        """The input rows so far that came too late for every one of their windows: the columns that the query needs."""
+        return self._side("late")
+
+    def aside(self) -> pl.DataFrame:
+        """The input rows so far that have no time or no key, and are in no window."""
+        return self._side("aside")
+
+    def dead(self) -> pl.DataFrame:
+        """Dead letters: what the source could not read as rows. Columns: channel, offset, reason, value."""
+        return self._side("dead")
+
+    def early(self) -> pl.DataFrame:
+        """The windows that are still open, as they stood after the last batch. They are not in `table()`; nothing changes."""
+        with self._storing:
+            if "early" in self._kept:
+                return self._kept["early"]
+            plan, folder = self._require()
+            if not self._commit.batch:
+                return pl.DataFrame(schema=plan.result_schema)
+            shards = range(self._commit.shards)
+            return _sorted(
+                [tasks.load(folder, self._commit.batch, shard, plan).early() for shard in shards], plan
+            )
+
+    @property
+    def watermark(self) -> date | None:
+        """Time up to which all rows have come; None before the first rows, and after the source's end."""
+        return None if self._plan is None else time_of(self._commit.watermark, self._plan)
+
+    def _require(self) -> tuple[Plan, Path]:
+        if self._plan is None or self._folder is None:
+            raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
+        return self._plan, self._folder
+
+    def _side(self, kind: str) -> pl.DataFrame:
+        with self._storing:
+            if kind in self._kept:
+                return self._kept[kind]
+            plan, _ = self._require()
+            found = None if self._checkpoint is None else self._checkpoint.side(kind)
+            schema = DEAD_SCHEMA if kind == "dead" else plan.input_schema
+            return pl.DataFrame(schema=schema) if found is None else found
+
+    # What the run's thread does.
+
+    def _run(self, control: Control) -> None:
+        scratch = Scratch("stream") if self._folder is None else None
+        try:
+            if scratch is not None:
+                self._folder = scratch.path / "checkpoint"
+            assert self._folder is not None
+            checkpoint = Checkpoint(self._folder, self.spec, durable=scratch is None)
+            self._checkpoint = checkpoint
+            try:
+                self._with_source(control, checkpoint)
+            finally:
+                checkpoint.close()
+        finally:
+            if scratch is not None:
+                scratch.close()
+
+    def _keep_results(self) -> None:
+        """Take into memory what the temporary folder holds."""
+        with self._storing:
+            kept = {kind: self._side(kind) for kind in SIDES} | {"early": self.early()}
+            if self._own_sink:
+                kept["table"] = self.table()
+            self._kept = kept
+
+    def _with_source(self, control: Control, checkpoint: Checkpoint) -> None:
+        parallel = 1 if self._options.client is None else executors.threads(self._options.client)
+        with self._source as source:
+            source.open(_needed(self.spec), parallel)
+            schema = checkpoint.schema() or source.schema or self._first_schema(source, control)
+            if schema is None:
+                return
+            plan = bind(self.spec, schema)
+            checkpoint.keep_schema(pl.Schema(plan.input_schema))
+            self._commit = checkpoint.commit()
+            sink = self._sink or sinks.parquet(checkpoint.path / "results")
+            with sink:
+                sink.open(pl.Schema(plan.result_schema), plan.keys, refires=plan.refires)
+                with self._storing:
+                    self._sink, self._plan = sink, plan
+                executor = self._executor(checkpoint, plan)
+                try:
+                    _Batches(self, control, checkpoint, source, sink, executor, plan).run()
+                finally:
+                    executor.close()
+                    if self._options.checkpoint is None:
+                        self._keep_results()
+
+    def _executor(self, checkpoint: Checkpoint, plan: Plan) -> Executor:
+        client = self._options.client
+        executor: Executor
+        if client is None:
+            executor = executors.Here(checkpoint.path, plan, durable=checkpoint.durable)
+        else:
+            executor = executors.Workers(client, checkpoint.path, plan, durable=checkpoint.durable)
+        done = self._commit
+        if done.batch and done.shards != executor.shards:
+            tasks.divide_anew(
+                checkpoint.path, done.batch, plan, done.shards, executor.shards, durable=checkpoint.durable
+            )
+            self._commit = replace(done, shards=executor.shards)
+            checkpoint.complete(self._commit)
+        return executor
+
+    def _first_schema(self, source: Source, control: Control) -> pl.Schema | None:
+        """The types that the first rows tell; None where none come before the stream is stopped or the source ends."""
+        while not control.stopping:
+            planned = source.plan(None, self._options.batch_rows, WAIT_S)
+            for part in source.parts(None, planned.after):
+                return part.read().frame.schema
+            if planned.over:
+                raise WindowError("the source ended without a row, so the types of its columns are unknown; give a schema")
+        return None
+
+
+class _Batches:
+    """The loop over batches, and what it holds on to."""
+
+    def __init__(
+        self,
+        run: StreamRun,
+        control: Control,
+        checkpoint: Checkpoint,
+        source: Source,
+        sink: Sink,
+        executor: Executor,
+        plan: Plan,
+    ) -> None:
+        self.run_ = run
+        self.control = control
+        self.checkpoint = checkpoint
+        self.source = source
+        self.sink = sink
+        self.executor = executor
+        self.plan = plan
+        self.options = run._options
+        self.commit = run._commit
+        self.watermarks = Watermarks(plan.out_of_order, self.commit.latest, self.commit.watermark, self.options.idle_s)
+        self.meter = Meter(plan, self.commit.rows)
+
+    def run(self) -> None:
+        """Until the source ends or the run is stopped."""
+        intent = self.checkpoint.intent()
+        if intent is not None:
+            self._do(intent, lag=None)
+        while not self.commit.over and not self.control.stopping:
+            before = self.commit.position
+            planned = self.source.plan(before, self.options.batch_rows, WAIT_S)
+            idle = self.watermarks.idle(self.source.channels, time.monotonic())
+            moves = self.watermarks.would_move(self.source.channels, planned.finished, idle)
+            if planned.after == before and not planned.over and not moves:
+                continue
+            intent = Intent(
+                self.commit.batch + 1, before, planned.after, planned.over, tuple(sorted(planned.finished)), idle
+            )
+            self.checkpoint.intend(intent)
+            self._do(intent, planned.lag)
+
+    def _do(self, intent: Intent, lag: int | None) -> None:
+        begun = time.monotonic()
+        parts = list(self.source.parts(intent.before, intent.after))
+        work = self.executor.retried(lambda: self._compute(intent, parts))
+        commit, rows, retracted, aside, sizes = work
+        with self.run_._storing:
+            for kind, table in aside.items():
+                self.checkpoint.set_aside(kind, intent.batch, table)
+            if rows.height or retracted.height:
+                self.sink.write(intent.batch, rows, retracted)
+            self.checkpoint.complete(commit)
+            self.commit = self.run_._commit = commit
+        self.source.committed(commit.position)
+        values = self.meter.read(commit, lag, sizes, time.monotonic() - begun)
+        self.control.progress(commit.rows, None, **values)
+
+    def _compute(self, intent: Intent, parts: list[Part]) -> Any:
+        before = self.commit.watermark
+        scanned, handle = self.executor.scan(parts, before)
+        latest = self.watermarks.with_rows([(s.channel, s.latest) for s in scanned], time.monotonic())
+        watermark = (
+            ENDLESS
+            if intent.over
+            else self.watermarks.watermark(latest, self.source.channels, intent.finished, intent.idle)
+        )
+        stepped = self.executor.step(intent.batch, handle, watermark)
+        aside = {kind: _together([getattr(s, kind) for s in scanned]) for kind in SIDES}
+        late = [s.emitted.late for s in stepped if s.emitted.late is not None]
+        if late:
+            found = self.executor.late_rows(parts, pl.concat(late), before)
+            aside["late"] = _together([aside["late"], found])
+        counts = {
+            kind: self.commit.set_aside.get(kind, 0) + table.height for kind, table in aside.items()
+        }
+        rows = _sorted([s.emitted.rows for s in stepped], self.plan)
+        retracted = pl.concat([s.emitted.retracted for s in stepped])
+        commit = Commit(
+            batch=intent.batch,
+            position=intent.after,
+            latest=latest,
+            watermark=watermark,
+            shards=self.executor.shards,
+            rows=self.commit.rows + sum(s.rows for s in scanned),
+            emitted=self.commit.emitted + rows.height,
+            set_aside=counts,
+            over=intent.over,
+        )
+        sizes = (sum(s.state_rows for s in stepped), sum(s.state_bytes for s in stepped))
+        return commit, rows, retracted, aside, sizes
+
+
+def _needed(spec: Spec) -> list[str]:
+    return list(dict.fromkeys([spec.time, *spec.keys, *(a.column for _, a in spec.aggregates if a.column)]))
+
+
+def _together(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    filled = [table for table in tables if table.height]
+    return pl.concat(filled, how="vertical_relaxed") if filled else (tables[0] if tables else pl.DataFrame())
+
+
+def _sorted(tables: list[pl.DataFrame], plan: Plan) -> pl.DataFrame:
+    """One result from those of shards and steps, sorted by key, then window."""
+    filled = [table for table in tables if table.height]
+    if not filled:
+        return pl.DataFrame(schema=plan.result_schema)
+    by = [*plan.keys, "window_start", "window_end"]
+    return pl.concat(filled).sort(by, maintain_order=True)

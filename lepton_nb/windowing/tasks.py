@@ -1,0 +1,140 @@
+"""The two steps of a micro-batch, as functions that run here or on a worker and can be run again.
+
+`scan` reads a part of the source and pre-aggregates it, divided by key into shards; it keeps nothing. `step` merges what
+came for one shard into its open windows and moves the watermark; it reads the state that the batch before left in the
+checkpoint folder, and leaves its own there. A worker that did the step before has that state in memory still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lepton_nb.errors import WindowError
+from lepton_nb.windowing import arrivals, batch, blobs, kinds
+from lepton_nb.windowing.checkpoint import replace_file, state_file
+from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.slices import key_names
+from lepton_nb.windowing.sources.base import Part
+from lepton_nb.windowing.stores import store_for
+from lepton_nb.windowing.stores.base import Emitted, Store
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a part held, but for its partial results. latest: the latest tick in it."""
+
+    channel: str
+    rows: int
+    latest: int | None
+    late: pl.DataFrame
+    aside: pl.DataFrame
+    dead: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a shard gave, and the size of its state."""
+
+    emitted: Emitted
+    state_rows: int
+    state_bytes: int
+
+
+# The stores that this process has in memory, by folder and shard, each with the batch after which it stands.
+_warm: dict[tuple[str, int], tuple[int, Store]] = {}
+
+
+def scan(part: Part, plan: Plan, watermark: int | None, shards: int) -> tuple[Scanned, list[pl.DataFrame]]:
+    """Read a part; its partial results are cut into `shards` tables by key."""
+    read = part.read()
+    batch.check_types(read.frame.schema, plan)
+    arrived = arrivals.sort_out(read.frame, plan, watermark)
+    kind = kinds.of(plan)
+    table, _ = kind.split_aside(batch.ours(lambda: kind.scan(arrived.on_time.lazy(), plan)), plan)
+    scanned = Scanned(part.channel, read.frame.height, arrived.latest, arrived.late, arrived.aside, read.dead)
+    return scanned, divided(table, key_names(plan), shards)
+
+
+def late_rows(part: Part, late: pl.DataFrame, plan: Plan, watermark: int | None) -> pl.DataFrame:
+    """The rows of a part, read again, that turned out to be in late sessions."""
+    on_time = arrivals.sort_out(part.read().frame, plan, watermark).on_time
+    return arrivals.late_in(on_time, late, plan)
+
+
+def step(
+    folder: Path, number: int, shard: int, tables: Sequence[pl.DataFrame], watermark: int | None, plan: Plan, durable: bool
+) -> Stepped:
+    """Do batch `number` for one shard."""
+    store = _store(folder, number - 1, shard, plan)
+    absorbed = store.absorb(pl.concat(tables)) if tables else store.nothing()
+    closed = store.advance(watermark) if watermark is not None else store.nothing()
+    save(store, folder, number, shard, durable=durable)
+    _warm[str(folder), shard] = (number, store)
+    emitted = Emitted(pl.concat([absorbed.rows, closed.rows]), absorbed.retracted, absorbed.late)
+    return Stepped(emitted, store.rows, store.memory_bytes)
+
+
+def save(store: Store, folder: Path, number: int, shard: int, *, durable: bool) -> None:
+    """Leave a shard's state after a batch in the checkpoint folder."""
+    content = blobs.packed({"watermark": store.watermark}, store.dump())
+    replace_file(state_file(folder, number, shard), content, durable=durable)
+
+
+def load(folder: Path, number: int, shard: int, plan: Plan) -> Store:
+    """A shard's state after a batch. Raises WindowError where it is missing or damaged."""
+    store = store_for(plan)
+    file = state_file(folder, number, shard)
+    try:
+        header, tables = blobs.unpacked(file.read_bytes())
+    except FileNotFoundError as error:
+        raise WindowError(
+            f"the state {file} is missing; on a cluster, every worker must see the checkpoint folder under the same path",
+            path=str(file),
+        ) from error
+    store.load(tables, header["watermark"])
+    return store
+
+
+def forget(folder: Path) -> None:
+    """Let go of what this process holds in memory for a stream."""
+    for key in [key for key in _warm if key[0] == str(folder)]:
+        del _warm[key]
+
+
+def _store(folder: Path, number: int, shard: int, plan: Plan) -> Store:
+    warm = _warm.pop((str(folder), shard), None)
+    # Taken out while it changes: a step that fails half way leaves nothing behind but the file of the batch before.
+    if warm is not None and warm[0] == number:
+        return warm[1]
+    return load(folder, number, shard, plan) if number else store_for(plan)
+
+
+def divided(table: pl.DataFrame, keys: Sequence[str], shards: int) -> list[pl.DataFrame]:
+    """A table cut into `shards` by key: rows of one key stay together."""
+    if shards == 1 or not keys:
+        return [table, *[table.clear() for _ in range(shards - 1)]]
+    # As text: the codes of categories differ between processes.
+    columns = [
+        pl.col(key).cast(pl.String) if isinstance(table.schema[key], pl.Categorical | pl.Enum) else pl.col(key)
+        for key in keys
+    ]
+    shard = pl.struct(columns).hash(seed=0) % shards
+    numbered = table.with_columns(shard.cast(pl.Int64).alias("shard:"))
+    return [numbered.filter(pl.col("shard:") == number).drop("shard:") for number in range(shards)]
+
+
+def divide_anew(folder: Path, number: int, plan: Plan, before: int, shards: int, *, durable: bool) -> None:
+    """Bring the state after a batch from `before` shards to `shards`: keys move with their windows."""
+    stores = [load(folder, number, shard, plan) for shard in range(before)]
+    watermark = stores[0].watermark if stores else None
+    names = {name for store in stores for name in store.dump()}
+    whole = {name: pl.concat([s.dump()[name] for s in stores if name in s.dump()]) for name in names}
+    pieces = {name: divided(table, key_names(plan), shards) for name, table in whole.items()}
+    for shard in range(shards):
+        store = store_for(plan)
+        store.load({name: tables[shard] for name, tables in pieces.items()}, watermark)
+        save(store, folder, number, shard, durable=durable)
