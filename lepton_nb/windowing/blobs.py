@@ -55,12 +55,17 @@ def unpacked(blob: bytes) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
 
 def fingerprint(spec: Spec) -> str:
     """Tells one query from another: columns, windows, lateness, aggregates (of a custom one only its name)."""
-    return hashlib.blake2b(repr(spec).encode(), digest_size=16).hexdigest()
+    return digest(repr(spec))
 
 
-def check_query(found: Any, spec: Spec) -> None:
-    """Raise WindowError unless state was made for this query."""
-    if found != fingerprint(spec):
+def digest(text: str) -> str:
+    """A short name for a text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def check_query(found: Any, expected: str) -> None:
+    """Raise WindowError unless state was made for the query with this fingerprint."""
+    if found != expected:
         raise WindowError(
             "this state was made by another query: its windows, keys, lateness or aggregates differ; "
             "go on with that query, or start anew in another place"

@@ -1,7 +1,7 @@
 """The folder in which a stream remembers where it stands, so that it can be killed at any moment and go on.
 
     stream.json           which query made it
-    schema.arrow          types of the input
+    schemas               types of the input
     intent.json           the batch that is under way: from which position to which
     commit.json           the last batch that is done: position, watermarks, state files
     state/BATCH-SHARD     open windows after a batch
@@ -20,7 +20,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import blobs
-from lepton_nb.windowing.spec import Spec
 
 FORMAT = 1
 SIDES = ("late", "dead", "aside")
@@ -72,7 +71,7 @@ class Checkpoint:
     durable: make sure that files are on the disk before going on; not needed for a folder that ends with the process.
     """
 
-    def __init__(self, path: Path, spec: Spec, *, durable: bool) -> None:
+    def __init__(self, path: Path, fingerprint: str, *, durable: bool) -> None:
         self.path = path
         self.durable = durable
         self._lock: int | None = None
@@ -81,7 +80,7 @@ class Checkpoint:
             self._hold()
             for name in ("state", *SIDES):
                 (path / name).mkdir(exist_ok=True)
-            self._claim(spec)
+            self._claim(fingerprint)
         except OSError as error:
             self.close()
             raise WindowError(f"the checkpoint folder {path} cannot be used: {_reason(error)}", path=str(path)) from error
@@ -105,7 +104,7 @@ class Checkpoint:
                     ) from error
                 time.sleep(0.05)
 
-    def _claim(self, spec: Spec) -> None:
+    def _claim(self, fingerprint: str) -> None:
         file = self.path / "stream.json"
         if not file.exists():
             foreign = sorted(p.name for p in self.path.iterdir() if p.name not in (".lock", "state", *SIDES))
@@ -115,12 +114,12 @@ class Checkpoint:
                     "as checkpoint",
                     path=str(self.path),
                 )
-            self._write_json("stream.json", {"format": FORMAT, "query": blobs.fingerprint(spec)})
+            self._write_json("stream.json", {"format": FORMAT, "query": fingerprint})
             return
         known = self._read_json("stream.json")
         if known.get("format") != FORMAT:
             raise WindowError(f"the checkpoint {self.path} was written by another version; start anew in another folder")
-        blobs.check_query(known.get("query"), spec)
+        blobs.check_query(known.get("query"), fingerprint)
 
     def commit(self) -> Commit:
         """The last batch that is done."""
@@ -145,16 +144,15 @@ class Checkpoint:
             if not file.name.startswith(f"{commit.batch:012d}-"):
                 file.unlink(missing_ok=True)
 
-    def schema(self) -> pl.Schema | None:
-        """Types of the input, once known."""
-        file = self.path / "schema.arrow"
-        return blobs.table_of(file.read_bytes()).schema if file.exists() else None
+    def schemas(self) -> list[pl.Schema] | None:
+        """Types of the input of each side, once known."""
+        file = self.path / "schemas"
+        return [table.schema for table in blobs.unpacked(file.read_bytes())[1].values()] if file.exists() else None
 
-    def keep_schema(self, schema: pl.Schema) -> None:
+    def keep_schemas(self, schemas: Sequence[pl.Schema]) -> None:
         """Remember the types of the input."""
-        replace_file(
-            self.path / "schema.arrow", blobs.table_bytes(pl.DataFrame(schema=schema)), durable=self.durable
-        )
+        tables = {str(number): pl.DataFrame(schema=schema) for number, schema in enumerate(schemas)}
+        replace_file(self.path / "schemas", blobs.packed({}, tables), durable=self.durable)
 
     def set_aside(self, kind: str, batch: int, table: pl.DataFrame) -> None:
         """Keep rows of a batch beside the results; a batch that is repeated replaces its file."""
@@ -170,7 +168,7 @@ class Checkpoint:
     def side(self, kind: str) -> pl.DataFrame | None:
         """All rows of one kind that were set aside, in the order of batches; None where there are none."""
         files = sorted((self.path / kind).glob("*.parquet"))
-        return pl.concat([pl.read_parquet(file) for file in files], how="vertical_relaxed") if files else None
+        return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed") if files else None
 
     def close(self) -> None:
         """Let another process hold the folder. Safe to call twice."""

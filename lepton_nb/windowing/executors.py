@@ -12,7 +12,7 @@ import polars as pl
 
 from lepton_nb.errors import ClusterError
 from lepton_nb.windowing import tasks
-from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.programs import Bound
 from lepton_nb.windowing.sources.base import Part
 from lepton_nb.windowing.tasks import Scanned, Stepped
 
@@ -29,9 +29,9 @@ class Executor(ABC):
     shards: int
     parallel: int
 
-    def __init__(self, folder: Path, plan: Plan, *, durable: bool) -> None:
+    def __init__(self, folder: Path, bound: Bound, *, durable: bool) -> None:
         self.folder = folder
-        self.plan = plan
+        self.bound = bound
         self.durable = durable
 
     @abstractmethod
@@ -63,16 +63,18 @@ class Here(Executor):
 
     def scan(self, parts: Sequence[Part], watermark: int | None) -> tuple[list[Scanned], Any]:
         """One part after the other."""
-        done = [tasks.scan(part, self.plan, watermark, 1) for part in parts]
-        return [scanned for scanned, _ in done], [tables[0] for _, tables in done]
+        done = [tasks.scan(part, self.bound, watermark, 1) for part in parts]
+        heads = [scanned for scanned, _ in done]
+        return heads, ([head.side for head in heads], [tables[0] for _, tables in done])
 
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """One shard holds all keys."""
-        return [tasks.step(self.folder, number, 0, scanned, watermark, self.plan, self.durable)]
+        sides, tables = scanned
+        return [tasks.step(self.folder, number, 0, sides, tables, watermark, self.bound, self.durable)]
 
     def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
         """Read again."""
-        return pl.concat([tasks.late_rows(part, late, self.plan, watermark) for part in parts])
+        return pl.concat([tasks.late_rows(part, late, self.bound, watermark) for part in parts])
 
 
 class Workers(Executor):
@@ -82,29 +84,29 @@ class Workers(Executor):
     its tasks are run again elsewhere, from the source and from the state on disk.
     """
 
-    def __init__(self, client: Client, folder: Path, plan: Plan, *, durable: bool) -> None:
-        super().__init__(folder, plan, durable=durable)
+    def __init__(self, client: Client, folder: Path, bound: Bound, *, durable: bool) -> None:
+        super().__init__(folder, bound, durable=durable)
         self._client = client
         self.parallel = threads(client)
-        self.shards = self.parallel if plan.keys else 1
-        self._plan: Any = None
+        self.shards = self.parallel if bound.keys else 1
 
     def scan(self, parts: Sequence[Part], watermark: int | None) -> tuple[list[Scanned], Any]:
         """The tables stay on the workers."""
         client: Any = self._client
-        done = [client.submit(tasks.scan, part, self.plan, watermark, self.shards, pure=False) for part in parts]
+        done = [client.submit(tasks.scan, part, self.bound, watermark, self.shards, pure=False) for part in parts]
         heads = [client.submit(_head, scan, pure=False) for scan in done]
         tables = [[client.submit(_table, scan, n, pure=False) for scan in done] for n in range(self.shards)]
-        return client.gather(heads), tables
+        return client.gather(heads), ([tasks.side_of(part) for part in parts], tables)
 
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """A shard prefers the worker that has its state in memory."""
         client: Any = self._client
+        sides, tables = scanned
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         steps = []
         for shard in range(self.shards):
             where = {"workers": [addresses[shard % len(addresses)]], "allow_other_workers": True} if addresses else {}
-            arguments = (self.folder, number, shard, scanned[shard], watermark, self.plan, self.durable)
+            arguments = (self.folder, number, shard, sides, tables[shard], watermark, self.bound, self.durable)
             steps.append(client.submit(tasks.step, *arguments, pure=False, **where))
         found: list[Stepped] = client.gather(steps)
         return found
@@ -112,7 +114,7 @@ class Workers(Executor):
     def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
         """Each part is read again by a worker."""
         client: Any = self._client
-        found = [client.submit(tasks.late_rows, part, late, self.plan, watermark, pure=False) for part in parts]
+        found = [client.submit(tasks.late_rows, part, late, self.bound, watermark, pure=False) for part in parts]
         tables: list[pl.DataFrame] = client.gather(found)
         return pl.concat(tables)
 

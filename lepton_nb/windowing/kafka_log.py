@@ -276,7 +276,7 @@ class Log:
         from confluent_kafka import KafkaException
 
         try:
-            self._consumer.list_topics(timeout=METADATA_S)
+            self._consumer.list_topics(timeout=min(METADATA_S, self.connection.timeout_s))
         except KafkaException:
             return True
         return False

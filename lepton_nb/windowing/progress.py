@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 
 from lepton_nb.windowing.checkpoint import Commit
-from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.stores.base import ENDLESS
 
 # The span over which the throughput is measured.
@@ -26,8 +25,8 @@ class Meter:
     over: the source has ended.
     """
 
-    def __init__(self, plan: Plan, rows: int) -> None:
-        self._plan = plan
+    def __init__(self, dtype: pl.DataType, rows: int) -> None:
+        self._dtype = dtype
         self._marks = collections.deque([(time.monotonic(), rows)])
 
     def read(self, commit: Commit, lag: int | None, sizes: tuple[int, int], batch_s: float) -> dict[str, Any]:
@@ -55,13 +54,13 @@ class Meter:
         }
 
     def _time(self, tick: int | None) -> date | None:
-        return time_of(tick, self._plan)
+        return time_of(tick, self._dtype)
 
 
-def time_of(tick: int | None, plan: Plan) -> date | None:
+def time_of(tick: int | None, dtype: pl.DataType) -> date | None:
     """A tick as a datetime or date; None for none, and for the end of all times."""
     if tick is None or tick >= ENDLESS:
         return None
     whole = pl.Series([tick], dtype=pl.Int64)
-    found: date = (whole.cast(pl.Int32) if plan.time_dtype == pl.Date else whole).cast(plan.time_dtype)[0]
+    found: date = (whole.cast(pl.Int32) if dtype == pl.Date else whole).cast(dtype)[0]
     return found

@@ -16,13 +16,14 @@ from lepton_nb.windowing import batch, durations
 from lepton_nb.windowing.aggregates import Aggregate, Custom
 from lepton_nb.windowing.durations import Duration, Length
 from lepton_nb.windowing.partials import named
-from lepton_nb.windowing.plan import require
+from lepton_nb.windowing.plan import bind, require
 from lepton_nb.windowing.spec import CountingShape, GridShape, Lateness, RollingShape, SessionShape, Shape, Spec
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from lepton_nb.cluster.session import Cluster
+    from lepton_nb.windowing.joins import How, JoinQuery
     from lepton_nb.windowing.stream import StreamRun
 
 
@@ -196,8 +197,27 @@ class WindowQuery:
         Raises WindowError for a source, sink or option that cannot be.
         """
         from lepton_nb.windowing import stream as streams
+        from lepton_nb.windowing.programs import QueryProgram
 
-        return streams.make(self, source, sink, checkpoint, cluster, batch_rows, idle)
+        spec = self.spec
+        if spec.shape is None or not spec.aggregates:
+            raise WindowError("a stream needs windows and aggregates; call .tumbling(...) or another, and .agg(...) first")
+        taken = streams.source_of(self.frame if source is None else source, spec.time)
+        return streams.make(QueryProgram(spec), taken, sink, checkpoint, cluster, batch_rows, idle)
+
+    def join(self, other: WindowQuery, how: How = "inner") -> JoinQuery:
+        """This query and another with the same windows, joined on key and window, over tables or over two streams.
+
+        how: "inner" keeps windows that both have, "left" all of this one, "full" all of either. Keys pair up in their order,
+        and carry this query's names. Raises WindowError where windows or keys do not match.
+        """
+        from lepton_nb.windowing.joins import JoinQuery, JoinSpec
+
+        return JoinQuery(self, other, JoinSpec(self.spec, other.spec, how))
+
+    def input_schema(self) -> dict[str, pl.DataType]:
+        """The columns of its data that the query reads, and their types. Raises WindowError where they do not fit."""
+        return bind(self.spec, frames.schema(frames.lazy(self._data()))).input_schema
 
     def aside(self) -> pl.DataFrame:
         """The rows that are in no window because their time or one of their keys is null, with all their columns."""

@@ -102,7 +102,7 @@ class WindowState:
     def restore(cls, query: WindowQuery, blob: bytes) -> Self:
         """The state that `snapshot` gave, for the same query. Raises WindowError for another query or a damaged blob."""
         header, tables = blobs.unpacked(blob)
-        blobs.check_query(header.get("query"), query.spec)
+        blobs.check_query(header.get("query"), blobs.fingerprint(query.spec))
         state = cls(query)
         _, store = state._bound(tables["schema"].schema)
         prefix = "store:"

@@ -18,19 +18,20 @@ from lepton_nb.errors import WindowError
 from lepton_nb.windowing import batch, durations, executors, sinks, sources, tasks
 from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
 from lepton_nb.windowing.executors import Executor
-from lepton_nb.windowing.plan import Plan, bind
+from lepton_nb.windowing.pairs import SIDES as SIDE_NAMES
+from lepton_nb.windowing.pairs import PairSource
+from lepton_nb.windowing.programs import Bound, Program, needed_columns
 from lepton_nb.windowing.progress import Meter, time_of
 from lepton_nb.windowing.sinks.base import Sink
 from lepton_nb.windowing.sources.base import DEAD_SCHEMA, Part, Source
-from lepton_nb.windowing.spec import Spec
 from lepton_nb.windowing.stores.base import ENDLESS
+from lepton_nb.windowing.tasks import Scanned
 from lepton_nb.windowing.watermarks import Watermarks
 
 if TYPE_CHECKING:
     from distributed import Client
 
     from lepton_nb.windowing.durations import Duration
-    from lepton_nb.windowing.query import WindowQuery
 
 # How long one look at the source may wait for news before the stream looks whether it should stop.
 WAIT_S = 0.2
@@ -47,8 +48,8 @@ class Options:
 
 
 def make(
-    query: WindowQuery,
-    source: Any,
+    program: Program,
+    source: Source,
     sink: Any,
     checkpoint: str | os.PathLike[str] | None,
     cluster: Any,
@@ -56,25 +57,22 @@ def make(
     idle: Duration | None,
 ) -> StreamRun:
     """The run that `WindowQuery.stream` promises, not started yet."""
-    spec = query.spec
-    if spec.shape is None or not spec.aggregates:
-        raise WindowError("a stream needs windows and aggregates; call .tumbling(...) or another, and .agg(...) first")
     if isinstance(batch_rows, bool) or not isinstance(batch_rows, int) or batch_rows < 1:
         raise WindowError(f"batch_rows={batch_rows!r} must be a whole number of rows, 1 or more")
-    thing = query.frame if source is None else source
-    if thing is None:
-        raise WindowError("the stream has no source; give one: query.stream(lnb.sources.files(path)), or a table")
     idle_s = None if idle is None else durations.nanoseconds(idle, "idle") / 1e9
     if idle_s is not None and idle_s <= 0:
         raise WindowError(f"idle={idle!r} must be above zero, for example idle='30s'; leave it out for never")
     client = None if cluster is None else batch.client_of(cluster)
     folder = None if checkpoint is None else Path(os.path.abspath(os.path.expanduser(checkpoint)))
-    return StreamRun(
-        spec,
-        sources.of(thing, spec.time),
-        None if sink is None else sinks.of(sink),
-        Options(folder, batch_rows, idle_s, client),
-    )
+    options = Options(folder, batch_rows, idle_s, client)
+    return StreamRun(program, source, None if sink is None else sinks.of(sink), options)
+
+
+def source_of(thing: Any, time: str) -> Source:
+    """The source that a user means. Raises WindowError where there is none."""
+    if thing is None:
+        raise WindowError("the stream has no source; give one, such as lnb.sources.files(path), or a table")
+    return sources.of(thing, time)
 
 
 class StreamRun(BackgroundRun[None]):
@@ -84,14 +82,14 @@ class StreamRun(BackgroundRun[None]):
     events have the number of rows so far, and values: see `lepton_nb.windowing.progress`.
     """
 
-    def __init__(self, spec: Spec, source: Source, sink: Sink | None, options: Options) -> None:
+    def __init__(self, program: Program, source: Source, sink: Sink | None, options: Options) -> None:
         super().__init__(self._run, name=None)
-        self.spec = spec
+        self._program = program
         self._source = source
         self._sink = sink
         self._own_sink = sink is None
         self._options = options
-        self._plan: Plan | None = None
+        self._bound: Bound | None = None
         self._folder: Path | None = options.checkpoint
         self._checkpoint: Checkpoint | None = None
         self._commit = Commit()
@@ -116,7 +114,7 @@ class StreamRun(BackgroundRun[None]):
         with self._storing:
             if "table" in self._kept:
                 return self._kept["table"]
-            if self._plan is None or self._sink is None:
+            if self._bound is None or self._sink is None:
                 raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
             return self._sink.table()
 
@@ -137,31 +135,27 @@ class StreamRun(BackgroundRun[None]):
         with self._storing:
             if "early" in self._kept:
                 return self._kept["early"]
-            plan, folder = self._require()
-            if not self._commit.batch:
-                return pl.DataFrame(schema=plan.result_schema)
+            bound, folder = self._require()
             shards = range(self._commit.shards)
-            return _sorted(
-                [tasks.load(folder, self._commit.batch, shard, plan).early() for shard in shards], plan
-            )
+            return _sorted([tasks.load(folder, self._commit.batch, shard, bound).early() for shard in shards], bound)
 
     @property
     def watermark(self) -> date | None:
         """Time up to which all rows have come; None before the first rows, and after the source's end."""
-        return None if self._plan is None else time_of(self._commit.watermark, self._plan)
+        return None if self._bound is None else time_of(self._commit.watermark, self._bound.time_dtype)
 
-    def _require(self) -> tuple[Plan, Path]:
-        if self._plan is None or self._folder is None:
+    def _require(self) -> tuple[Bound, Path]:
+        if self._bound is None or self._folder is None:
             raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
-        return self._plan, self._folder
+        return self._bound, self._folder
 
     def _side(self, kind: str) -> pl.DataFrame:
         with self._storing:
             if kind in self._kept:
                 return self._kept[kind]
-            plan, _ = self._require()
+            bound, _ = self._require()
             found = None if self._checkpoint is None else self._checkpoint.side(kind)
-            schema = DEAD_SCHEMA if kind == "dead" else plan.input_schema
+            schema = DEAD_SCHEMA if kind == "dead" else bound.plans[0].input_schema
             return pl.DataFrame(schema=schema) if found is None else found
 
     # What the run's thread does.
@@ -172,7 +166,7 @@ class StreamRun(BackgroundRun[None]):
             if scratch is not None:
                 self._folder = scratch.path / "checkpoint"
             assert self._folder is not None
-            checkpoint = Checkpoint(self._folder, self.spec, durable=scratch is None)
+            checkpoint = Checkpoint(self._folder, self._program.fingerprint, durable=scratch is None)
             self._checkpoint = checkpoint
             try:
                 self._with_source(control, checkpoint)
@@ -193,51 +187,56 @@ class StreamRun(BackgroundRun[None]):
     def _with_source(self, control: Control, checkpoint: Checkpoint) -> None:
         parallel = 1 if self._options.client is None else executors.threads(self._options.client)
         with self._source as source:
-            source.open(_needed(self.spec), parallel)
-            schema = checkpoint.schema() or source.schema or self._first_schema(source, control)
-            if schema is None:
+            needed = [needed_columns(spec) for spec in self._program.specs]
+            for side, columns in zip(sides_of(source), needed, strict=True):
+                side.open(columns, parallel)
+            schemas = checkpoint.schemas() or self._opened(source, control)
+            if schemas is None:
                 return
-            plan = bind(self.spec, schema)
-            checkpoint.keep_schema(pl.Schema(plan.input_schema))
+            bound = self._program.bind(schemas)
+            checkpoint.keep_schemas([pl.Schema(plan.input_schema) for plan in bound.plans])
             self._commit = checkpoint.commit()
             sink = self._sink or sinks.parquet(checkpoint.path / "results")
             with sink:
-                sink.open(pl.Schema(plan.result_schema), plan.keys, refires=plan.refires)
+                sink.open(pl.Schema(bound.result_schema), bound.keys, refires=bound.refires)
                 with self._storing:
-                    self._sink, self._plan = sink, plan
-                executor = self._executor(checkpoint, plan)
+                    self._sink, self._bound = sink, bound
+                executor = self._executor(checkpoint, bound)
                 try:
-                    _Batches(self, control, checkpoint, source, sink, executor, plan).run()
+                    _Batches(self, control, checkpoint, source, sink, executor, bound).run()
                 finally:
                     executor.close()
                     if self._options.checkpoint is None:
                         self._keep_results()
 
-    def _executor(self, checkpoint: Checkpoint, plan: Plan) -> Executor:
+    def _executor(self, checkpoint: Checkpoint, bound: Bound) -> Executor:
         client = self._options.client
         executor: Executor
         if client is None:
-            executor = executors.Here(checkpoint.path, plan, durable=checkpoint.durable)
+            executor = executors.Here(checkpoint.path, bound, durable=checkpoint.durable)
         else:
-            executor = executors.Workers(client, checkpoint.path, plan, durable=checkpoint.durable)
+            executor = executors.Workers(client, checkpoint.path, bound, durable=checkpoint.durable)
         done = self._commit
         if done.batch and done.shards != executor.shards:
             tasks.divide_anew(
-                checkpoint.path, done.batch, plan, done.shards, executor.shards, durable=checkpoint.durable
+                checkpoint.path, done.batch, bound, done.shards, executor.shards, durable=checkpoint.durable
             )
             self._commit = replace(done, shards=executor.shards)
             checkpoint.complete(self._commit)
         return executor
 
-    def _first_schema(self, source: Source, control: Control) -> pl.Schema | None:
-        """The types that the first rows tell; None where none come before the stream is stopped or the source ends."""
-        while not control.stopping:
+    def _opened(self, source: Source, control: Control) -> list[pl.Schema] | None:
+        """The types of each side's rows, told by the source or by its first rows; None where it is stopped before."""
+        known = [side.schema for side in sides_of(source)]
+        while any(schema is None for schema in known) and not control.stopping:
             planned = source.plan(None, self._options.batch_rows, WAIT_S)
             for part in source.parts(None, planned.after):
-                return part.read().frame.schema
-            if planned.over:
+                side = tasks.side_of(part)
+                known[side] = known[side] or part.read().frame.schema
+            if planned.over and None in known:
                 raise WindowError("the source ended without a row, so the types of its columns are unknown; give a schema")
-        return None
+        found = [schema for schema in known if schema is not None]
+        return found if len(found) == len(known) else None
 
 
 class _Batches:
@@ -251,7 +250,7 @@ class _Batches:
         source: Source,
         sink: Sink,
         executor: Executor,
-        plan: Plan,
+        bound: Bound,
     ) -> None:
         self.run_ = run
         self.control = control
@@ -259,11 +258,11 @@ class _Batches:
         self.source = source
         self.sink = sink
         self.executor = executor
-        self.plan = plan
+        self.bound = bound
         self.options = run._options
         self.commit = run._commit
-        self.watermarks = Watermarks(plan.out_of_order, self.commit.latest, self.commit.watermark, self.options.idle_s)
-        self.meter = Meter(plan, self.commit.rows)
+        self.watermarks = Watermarks(bound.out_of_order, self.commit.latest, self.commit.watermark, self.options.idle_s)
+        self.meter = Meter(bound.time_dtype, self.commit.rows)
 
     def run(self) -> None:
         """Until the source ends or the run is stopped."""
@@ -299,6 +298,13 @@ class _Batches:
         values = self.meter.read(commit, lag, sizes, time.monotonic() - begun)
         self.control.progress(commit.rows, None, **values)
 
+    def _labelled(self, scanned: Scanned, kind: str) -> pl.DataFrame:
+        """Rows set aside; in a join with their side, as the columns of the two differ."""
+        table: pl.DataFrame = getattr(scanned, kind)
+        if len(self.bound.plans) == 1 or kind == "dead" or not table.height:
+            return table
+        return table.with_columns(pl.lit(SIDE_NAMES[scanned.side]).alias("side"))
+
     def _compute(self, intent: Intent, parts: list[Part]) -> Any:
         before = self.commit.watermark
         scanned, handle = self.executor.scan(parts, before)
@@ -309,7 +315,7 @@ class _Batches:
             else self.watermarks.watermark(latest, self.source.channels, intent.finished, intent.idle)
         )
         stepped = self.executor.step(intent.batch, handle, watermark)
-        aside = {kind: _together([getattr(s, kind) for s in scanned]) for kind in SIDES}
+        aside = {kind: _together([self._labelled(s, kind) for s in scanned]) for kind in SIDES}
         late = [s.emitted.late for s in stepped if s.emitted.late is not None]
         if late:
             found = self.executor.late_rows(parts, pl.concat(late), before)
@@ -317,7 +323,7 @@ class _Batches:
         counts = {
             kind: self.commit.set_aside.get(kind, 0) + table.height for kind, table in aside.items()
         }
-        rows = _sorted([s.emitted.rows for s in stepped], self.plan)
+        rows = _sorted([s.emitted.rows for s in stepped], self.bound)
         retracted = pl.concat([s.emitted.retracted for s in stepped])
         commit = Commit(
             batch=intent.batch,
@@ -334,19 +340,20 @@ class _Batches:
         return commit, rows, retracted, aside, sizes
 
 
-def _needed(spec: Spec) -> list[str]:
-    return list(dict.fromkeys([spec.time, *spec.keys, *(a.column for _, a in spec.aggregates if a.column)]))
+def sides_of(source: Source) -> tuple[Source, ...]:
+    """The sources of a join, or the one source."""
+    return source.sides if isinstance(source, PairSource) else (source,)
 
 
 def _together(tables: list[pl.DataFrame]) -> pl.DataFrame:
     filled = [table for table in tables if table.height]
-    return pl.concat(filled, how="vertical_relaxed") if filled else (tables[0] if tables else pl.DataFrame())
+    return pl.concat(filled, how="diagonal_relaxed") if filled else (tables[0] if tables else pl.DataFrame())
 
 
-def _sorted(tables: list[pl.DataFrame], plan: Plan) -> pl.DataFrame:
+def _sorted(tables: list[pl.DataFrame], bound: Bound) -> pl.DataFrame:
     """One result from those of shards and steps, sorted by key, then window."""
     filled = [table for table in tables if table.height]
     if not filled:
-        return pl.DataFrame(schema=plan.result_schema)
-    by = [*plan.keys, "window_start", "window_end"]
+        return pl.DataFrame(schema=bound.result_schema)
+    by = [*bound.keys, "window_start", "window_end"]
     return pl.concat(filled).sort(by, maintain_order=True)

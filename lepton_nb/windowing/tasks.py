@@ -16,10 +16,10 @@ import polars as pl
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals, batch, blobs, kinds
 from lepton_nb.windowing.checkpoint import replace_file, state_file
-from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.partials import named
+from lepton_nb.windowing.programs import Bound
 from lepton_nb.windowing.slices import key_names
 from lepton_nb.windowing.sources.base import Part
-from lepton_nb.windowing.stores import store_for
 from lepton_nb.windowing.stores.base import Emitted, Store
 
 
@@ -28,6 +28,7 @@ class Scanned:
     """What a part held, but for its partial results. latest: the latest tick in it."""
 
     channel: str
+    side: int
     rows: int
     latest: int | None
     late: pl.DataFrame
@@ -48,29 +49,46 @@ class Stepped:
 _warm: dict[tuple[str, int], tuple[int, Store]] = {}
 
 
-def scan(part: Part, plan: Plan, watermark: int | None, shards: int) -> tuple[Scanned, list[pl.DataFrame]]:
+def scan(part: Part, bound: Bound, watermark: int | None, shards: int) -> tuple[Scanned, list[pl.DataFrame]]:
     """Read a part; its partial results are cut into `shards` tables by key."""
     read = part.read()
+    side = side_of(part)
+    plan = bound.plans[side]
     batch.check_types(read.frame.schema, plan)
     arrived = arrivals.sort_out(read.frame, plan, watermark)
     kind = kinds.of(plan)
     table, _ = kind.split_aside(batch.ours(lambda: kind.scan(arrived.on_time.lazy(), plan)), plan)
-    scanned = Scanned(part.channel, read.frame.height, arrived.latest, arrived.late, arrived.aside, read.dead)
+    needed = [named(column) for column in plan.columns]
+    late, aside = arrived.late.select(needed), arrived.aside.select(needed)
+    scanned = Scanned(part.channel, side, read.frame.height, arrived.latest, late, aside, read.dead)
     return scanned, divided(table, key_names(plan), shards)
 
 
-def late_rows(part: Part, late: pl.DataFrame, plan: Plan, watermark: int | None) -> pl.DataFrame:
+def side_of(part: Part) -> int:
+    """The side of a join that a part belongs to; 0 without a join."""
+    return int(getattr(part, "side", 0))
+
+
+def late_rows(part: Part, late: pl.DataFrame, bound: Bound, watermark: int | None) -> pl.DataFrame:
     """The rows of a part, read again, that turned out to be in late sessions."""
+    plan = bound.plans[0]
     on_time = arrivals.sort_out(part.read().frame, plan, watermark).on_time
-    return arrivals.late_in(on_time, late, plan)
+    return arrivals.late_in(on_time.select([named(column) for column in plan.columns]), late, plan)
 
 
 def step(
-    folder: Path, number: int, shard: int, tables: Sequence[pl.DataFrame], watermark: int | None, plan: Plan, durable: bool
+    folder: Path,
+    number: int,
+    shard: int,
+    sides: Sequence[int],
+    tables: Sequence[pl.DataFrame],
+    watermark: int | None,
+    bound: Bound,
+    durable: bool,
 ) -> Stepped:
-    """Do batch `number` for one shard."""
-    store = _store(folder, number - 1, shard, plan)
-    absorbed = store.absorb(pl.concat(tables)) if tables else store.nothing()
+    """Do batch `number` for one shard; `sides` are those that the tables belong to."""
+    store = _store(folder, number - 1, shard, bound)
+    absorbed = bound.absorb(store, list(zip(sides, tables, strict=True)))
     closed = store.advance(watermark) if watermark is not None else store.nothing()
     save(store, folder, number, shard, durable=durable)
     _warm[str(folder), shard] = (number, store)
@@ -84,9 +102,9 @@ def save(store: Store, folder: Path, number: int, shard: int, *, durable: bool) 
     replace_file(state_file(folder, number, shard), content, durable=durable)
 
 
-def load(folder: Path, number: int, shard: int, plan: Plan) -> Store:
+def load(folder: Path, number: int, shard: int, bound: Bound) -> Store:
     """A shard's state after a batch. Raises WindowError where it is missing or damaged."""
-    store = store_for(plan)
+    store = bound.new_store()
     file = state_file(folder, number, shard)
     try:
         header, tables = blobs.unpacked(file.read_bytes())
@@ -105,12 +123,12 @@ def forget(folder: Path) -> None:
         del _warm[key]
 
 
-def _store(folder: Path, number: int, shard: int, plan: Plan) -> Store:
+def _store(folder: Path, number: int, shard: int, bound: Bound) -> Store:
     warm = _warm.pop((str(folder), shard), None)
     # Taken out while it changes: a step that fails half way leaves nothing behind but the file of the batch before.
     if warm is not None and warm[0] == number:
         return warm[1]
-    return load(folder, number, shard, plan) if number else store_for(plan)
+    return load(folder, number, shard, bound) if number else bound.new_store()
 
 
 def divided(table: pl.DataFrame, keys: Sequence[str], shards: int) -> list[pl.DataFrame]:
@@ -127,14 +145,14 @@ def divided(table: pl.DataFrame, keys: Sequence[str], shards: int) -> list[pl.Da
     return [numbered.filter(pl.col("shard:") == number).drop("shard:") for number in range(shards)]
 
 
-def divide_anew(folder: Path, number: int, plan: Plan, before: int, shards: int, *, durable: bool) -> None:
+def divide_anew(folder: Path, number: int, bound: Bound, before: int, shards: int, *, durable: bool) -> None:
     """Bring the state after a batch from `before` shards to `shards`: keys move with their windows."""
-    stores = [load(folder, number, shard, plan) for shard in range(before)]
+    stores = [load(folder, number, shard, bound) for shard in range(before)]
     watermark = stores[0].watermark if stores else None
     names = {name for store in stores for name in store.dump()}
     whole = {name: pl.concat([s.dump()[name] for s in stores if name in s.dump()]) for name in names}
-    pieces = {name: divided(table, key_names(plan), shards) for name, table in whole.items()}
+    pieces = {name: divided(table, bound.key_columns(name), shards) for name, table in whole.items()}
     for shard in range(shards):
-        store = store_for(plan)
+        store = bound.new_store()
         store.load({name: tables[shard] for name, tables in pieces.items()}, watermark)
         save(store, folder, number, shard, durable=durable)
