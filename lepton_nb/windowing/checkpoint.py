@@ -83,7 +83,9 @@ class Checkpoint:
             self._claim(fingerprint)
         except OSError as error:
             self.close()
-            raise WindowError(f"the checkpoint folder {path} cannot be used: {_reason(error)}", path=str(path)) from error
+            raise WindowError(
+                f"the checkpoint folder {path} cannot be used: {_reason(error)}", path=str(path)
+            ) from error
         except BaseException:
             self.close()
             raise
@@ -118,7 +120,9 @@ class Checkpoint:
             return
         known = self._read_json("stream.json")
         if known.get("format") != FORMAT:
-            raise WindowError(f"the checkpoint {self.path} was written by another version; start anew in another folder")
+            raise WindowError(
+                f"the checkpoint {self.path} was written by another version; start anew in another folder"
+            )
         blobs.check_query(known.get("query"), fingerprint)
 
     def commit(self) -> Commit:
@@ -235,4 +239,3 @@ def _explained(folder: Path) -> Iterator[None]:
 def _reason(error: Exception) -> str:
     full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     return "the disk is full" if full else str(error)
-

@@ -159,4 +159,3 @@ def _head(pair: tuple[Scanned, list[pl.DataFrame]]) -> Scanned:
 
 def _table(pair: tuple[Scanned, list[pl.DataFrame]], shard: int) -> pl.DataFrame:
     return pair[1][shard]
-

@@ -42,7 +42,9 @@ class JoinSpec:
             raise WindowError.unknown("kind of join", str(self.how), get_args(How))
         for side in (self.left, self.right):
             if side.shape is None or not side.aggregates:
-                raise WindowError("a join needs two queries with windows and aggregates; finish both before you join them")
+                raise WindowError(
+                    "a join needs two queries with windows and aggregates; finish both before you join them"
+                )
         if not isinstance(self.left.shape, GridShape):
             raise WindowError(
                 f"{self.left.shape.kind if self.left.shape else 'such'} windows depend on the rows, so those of two streams "
@@ -243,14 +245,12 @@ class JoinQuery:
         from lepton_nb.windowing import stream as streams
         from lepton_nb.windowing.pairs import PairSource
 
-        things = [
-            query.frame if thing is None else thing
-            for query, thing in ((self.left, left), (self.right, right))
-        ]
-        source = PairSource(*(streams.source_of(thing, side.time) for thing, side in zip(things, self._sides, strict=True)))
+        things = [query.frame if thing is None else thing for query, thing in ((self.left, left), (self.right, right))]
+        source = PairSource(
+            *(streams.source_of(thing, side.time) for thing, side in zip(things, self._sides, strict=True))
+        )
         return streams.make(JoinProgram(self.spec), source, sink, checkpoint, cluster, batch_rows, idle)
 
     @property
     def _sides(self) -> tuple[Spec, Spec]:
         return (self.spec.left, self.spec.right)
-

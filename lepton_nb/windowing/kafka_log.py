@@ -287,10 +287,12 @@ class Log:
 
         refusals = (KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.TOPIC_AUTHORIZATION_FAILED)
         deadline = time.monotonic() + self.connection.timeout_s
+        # Short at first: reports of the client, such as a refused login, arrive between two tries.
+        patience_s = 0.5
         while True:
             left_s = deadline - time.monotonic()
             try:
-                answer = ask(min(METADATA_S, max(left_s, RETRY_S)))
+                answer = ask(min(patience_s, max(left_s, RETRY_S)))
             except KafkaException as failed:
                 error = failed.args[0]
             else:
@@ -300,12 +302,13 @@ class Log:
                 self._refused(error)
             if self._trouble is None:
                 self._trouble = error
-            # Reports of the client arrive while it is polled; nothing is assigned, or what comes is asked for again.
+            # Polling hands over the reports. Messages must not be lost by it.
             if not self._watched:
                 self._consumer.poll(0)
             self._stop_at_refusal()
             if left_s <= RETRY_S:
                 self._gone()
+            patience_s = min(METADATA_S, 2 * patience_s)
             time.sleep(RETRY_S)
 
     def _on_error(self, error: KafkaError) -> None:

@@ -32,6 +32,7 @@ class PairSource(Source):
 
     def __init__(self, left: Source, right: Source) -> None:
         self.sides = (left, right)
+        self.lookahead = left.lookahead and right.lookahead  # type: ignore[misc]
 
     def open(self, columns: Sequence[str], parallel: int) -> None:
         """Both with the same columns; a stream opens each with its own."""

@@ -18,6 +18,7 @@ from lepton_nb.windowing.durations import Duration, Length
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import bind, require
 from lepton_nb.windowing.spec import CountingShape, GridShape, Lateness, RollingShape, SessionShape, Shape, Spec
+from lepton_nb.windowing.sql import sql as to_sql
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -201,7 +202,9 @@ class WindowQuery:
 
         spec = self.spec
         if spec.shape is None or not spec.aggregates:
-            raise WindowError("a stream needs windows and aggregates; call .tumbling(...) or another, and .agg(...) first")
+            raise WindowError(
+                "a stream needs windows and aggregates; call .tumbling(...) or another, and .agg(...) first"
+            )
         taken = streams.source_of(self.frame if source is None else source, spec.time)
         return streams.make(QueryProgram(spec), taken, sink, checkpoint, cluster, batch_rows, idle)
 
@@ -225,6 +228,15 @@ class WindowQuery:
         needed = (self.spec.time, *self.spec.keys)
         require(needed, frames.schema(rows))
         return frames.eager(rows.filter(pl.any_horizontal([named(column).is_null() for column in needed])))
+
+    def sql(self, engine: str, table: str | Sequence[str] = "events") -> str:
+        """The query as one SELECT of "duckdb", "spark" or "flink" over `table`, with the result that `collect()` has here.
+
+        Columns of the query's frame must have the same names there; a query without data is taken to have a timestamp and
+        numbers. `lepton_nb.windowing.sql` says what differs between the engines. Raises WindowError for what one lacks.
+        """
+        schema = None if self.frame is None else frames.schema(frames.lazy(self.frame))
+        return to_sql(self.spec, engine, table, schema)
 
     def _shaped(self, shape: Shape) -> WindowQuery:
         return replace(self, spec=replace(self.spec, shape=shape))

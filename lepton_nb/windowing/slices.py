@@ -59,9 +59,9 @@ def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
     by = [*key_names(plan), SLICE]
     if len(tables) == 1:
         return tables[0].sort(by)
-    table = pl.concat(tables).sort(by, maintain_order=True)
-    grouped = table.group_by(by, maintain_order=True).agg(merge_exprs(plan))
-    return seal(grouped, plan, merged=True)
+    # Rows of a group keep their order, so that what is merged does not depend on how the groups are found.
+    grouped = pl.concat(tables).group_by(by).agg(merge_exprs(plan))
+    return seal(grouped.sort(by), plan, merged=True)
 
 
 def split_aside(table: pl.DataFrame, plan: Plan) -> tuple[pl.DataFrame, int]:

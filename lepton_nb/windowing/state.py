@@ -123,7 +123,9 @@ class WindowState:
         if self._plan is None or self._store is None:
             data: Any = self._query.frame
             if data is None:
-                raise WindowError(f"{call} needs the types of the rows; call ingest(frame) first, an empty frame will do")
+                raise WindowError(
+                    f"{call} needs the types of the rows; call ingest(frame) first, an empty frame will do"
+                )
             self._bound(frames.schema(frames.lazy(data)))
         assert self._plan is not None
         assert self._store is not None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,35 +15,17 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.cluster.scratch import Scratch
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import batch, durations, executors, sinks, sources, tasks
-from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
+from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit
 from lepton_nb.windowing.executors import Executor
-from lepton_nb.windowing.pairs import SIDES as SIDE_NAMES
+from lepton_nb.windowing.microbatches import WAIT_S, Batches, Options, in_order
 from lepton_nb.windowing.pairs import PairSource
 from lepton_nb.windowing.programs import Bound, Program, needed_columns
-from lepton_nb.windowing.progress import Meter, time_of
+from lepton_nb.windowing.progress import time_of
 from lepton_nb.windowing.sinks.base import Sink
-from lepton_nb.windowing.sources.base import DEAD_SCHEMA, Part, Source
-from lepton_nb.windowing.stores.base import ENDLESS
-from lepton_nb.windowing.tasks import Scanned
-from lepton_nb.windowing.watermarks import Watermarks
+from lepton_nb.windowing.sources.base import DEAD_SCHEMA, Source
 
 if TYPE_CHECKING:
-    from distributed import Client
-
     from lepton_nb.windowing.durations import Duration
-
-# How long one look at the source may wait for news before the stream looks whether it should stop.
-WAIT_S = 0.2
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a stream runs; see `WindowQuery.stream`."""
-
-    checkpoint: Path | None
-    batch_rows: int
-    idle_s: float | None
-    client: Client | None
 
 
 def make(
@@ -137,7 +118,7 @@ class StreamRun(BackgroundRun[None]):
                 return self._kept["early"]
             bound, folder = self._require()
             shards = range(self._commit.shards)
-            return _sorted([tasks.load(folder, self._commit.batch, shard, bound).early() for shard in shards], bound)
+            return in_order([tasks.load(folder, self._commit.batch, shard, bound).early() for shard in shards], bound)
 
     @property
     def watermark(self) -> date | None:
@@ -176,6 +157,9 @@ class StreamRun(BackgroundRun[None]):
             if scratch is not None:
                 scratch.close()
 
+    def _committed(self, commit: Commit) -> None:
+        self._commit = commit
+
     def _keep_results(self) -> None:
         """Take into memory what the temporary folder holds."""
         with self._storing:
@@ -203,7 +187,17 @@ class StreamRun(BackgroundRun[None]):
                     self._sink, self._bound = sink, bound
                 executor = self._executor(checkpoint, bound)
                 try:
-                    _Batches(self, control, checkpoint, source, sink, executor, bound).run()
+                    Batches(
+                        control,
+                        self._options,
+                        self._storing,
+                        self._committed,
+                        checkpoint,
+                        source,
+                        sink,
+                        executor,
+                        bound,
+                    ).run()
                 finally:
                     executor.close()
                     if self._options.checkpoint is None:
@@ -234,126 +228,13 @@ class StreamRun(BackgroundRun[None]):
                 side = tasks.side_of(part)
                 known[side] = known[side] or part.read().frame.schema
             if planned.over and None in known:
-                raise WindowError("the source ended without a row, so the types of its columns are unknown; give a schema")
+                raise WindowError(
+                    "the source ended without a row, so the types of its columns are unknown; give a schema"
+                )
         found = [schema for schema in known if schema is not None]
         return found if len(found) == len(known) else None
-
-
-class _Batches:
-    """The loop over batches, and what it holds on to."""
-
-    def __init__(
-        self,
-        run: StreamRun,
-        control: Control,
-        checkpoint: Checkpoint,
-        source: Source,
-        sink: Sink,
-        executor: Executor,
-        bound: Bound,
-    ) -> None:
-        self.run_ = run
-        self.control = control
-        self.checkpoint = checkpoint
-        self.source = source
-        self.sink = sink
-        self.executor = executor
-        self.bound = bound
-        self.options = run._options
-        self.commit = run._commit
-        self.watermarks = Watermarks(bound.out_of_order, self.commit.latest, self.commit.watermark, self.options.idle_s)
-        self.meter = Meter(bound.time_dtype, self.commit.rows)
-
-    def run(self) -> None:
-        """Until the source ends or the run is stopped."""
-        intent = self.checkpoint.intent()
-        if intent is not None:
-            self._do(intent, lag=None)
-        while not self.commit.over and not self.control.stopping:
-            before = self.commit.position
-            planned = self.source.plan(before, self.options.batch_rows, WAIT_S)
-            idle = self.watermarks.idle(self.source.channels, time.monotonic())
-            moves = self.watermarks.would_move(self.source.channels, planned.finished, idle)
-            if planned.after == before and not planned.over and not moves:
-                continue
-            intent = Intent(
-                self.commit.batch + 1, before, planned.after, planned.over, tuple(sorted(planned.finished)), idle
-            )
-            self.checkpoint.intend(intent)
-            self._do(intent, planned.lag)
-
-    def _do(self, intent: Intent, lag: int | None) -> None:
-        begun = time.monotonic()
-        parts = list(self.source.parts(intent.before, intent.after))
-        work = self.executor.retried(lambda: self._compute(intent, parts))
-        commit, rows, retracted, aside, sizes = work
-        with self.run_._storing:
-            for kind, table in aside.items():
-                self.checkpoint.set_aside(kind, intent.batch, table)
-            if rows.height or retracted.height:
-                self.sink.write(intent.batch, rows, retracted)
-            self.checkpoint.complete(commit)
-            self.commit = self.run_._commit = commit
-        self.source.committed(commit.position)
-        values = self.meter.read(commit, lag, sizes, time.monotonic() - begun)
-        self.control.progress(commit.rows, None, **values)
-
-    def _labelled(self, scanned: Scanned, kind: str) -> pl.DataFrame:
-        """Rows set aside; in a join with their side, as the columns of the two differ."""
-        table: pl.DataFrame = getattr(scanned, kind)
-        if len(self.bound.plans) == 1 or kind == "dead" or not table.height:
-            return table
-        return table.with_columns(pl.lit(SIDE_NAMES[scanned.side]).alias("side"))
-
-    def _compute(self, intent: Intent, parts: list[Part]) -> Any:
-        before = self.commit.watermark
-        scanned, handle = self.executor.scan(parts, before)
-        latest = self.watermarks.with_rows([(s.channel, s.latest) for s in scanned], time.monotonic())
-        watermark = (
-            ENDLESS
-            if intent.over
-            else self.watermarks.watermark(latest, self.source.channels, intent.finished, intent.idle)
-        )
-        stepped = self.executor.step(intent.batch, handle, watermark)
-        aside = {kind: _together([self._labelled(s, kind) for s in scanned]) for kind in SIDES}
-        late = [s.emitted.late for s in stepped if s.emitted.late is not None]
-        if late:
-            found = self.executor.late_rows(parts, pl.concat(late), before)
-            aside["late"] = _together([aside["late"], found])
-        counts = {
-            kind: self.commit.set_aside.get(kind, 0) + table.height for kind, table in aside.items()
-        }
-        rows = _sorted([s.emitted.rows for s in stepped], self.bound)
-        retracted = pl.concat([s.emitted.retracted for s in stepped])
-        commit = Commit(
-            batch=intent.batch,
-            position=intent.after,
-            latest=latest,
-            watermark=watermark,
-            shards=self.executor.shards,
-            rows=self.commit.rows + sum(s.rows for s in scanned),
-            emitted=self.commit.emitted + rows.height,
-            set_aside=counts,
-            over=intent.over,
-        )
-        sizes = (sum(s.state_rows for s in stepped), sum(s.state_bytes for s in stepped))
-        return commit, rows, retracted, aside, sizes
 
 
 def sides_of(source: Source) -> tuple[Source, ...]:
     """The sources of a join, or the one source."""
     return source.sides if isinstance(source, PairSource) else (source,)
-
-
-def _together(tables: list[pl.DataFrame]) -> pl.DataFrame:
-    filled = [table for table in tables if table.height]
-    return pl.concat(filled, how="diagonal_relaxed") if filled else (tables[0] if tables else pl.DataFrame())
-
-
-def _sorted(tables: list[pl.DataFrame], bound: Bound) -> pl.DataFrame:
-    """One result from those of shards and steps, sorted by key, then window."""
-    filled = [table for table in tables if table.height]
-    if not filled:
-        return pl.DataFrame(schema=bound.result_schema)
-    by = [*bound.keys, "window_start", "window_end"]
-    return pl.concat(filled).sort(by, maintain_order=True)

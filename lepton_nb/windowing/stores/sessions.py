@@ -34,7 +34,9 @@ class SessionStore(Store):
         pieces = pieces.with_columns(sessions.numbered(self.plan, pl.col(FROM), pl.col(TO)))
         merged = self._merged(pieces)
         late = merged.filter(pl.col(FRESH) & (pl.col("old") == 0) & self._past(self.plan.allowed))
-        merged = merged.join(late, on=[*self.keys, NUMBER], how="anti", maintain_order="left") if late.height else merged
+        merged = (
+            merged.join(late, on=[*self.keys, NUMBER], how="anti", maintain_order="left") if late.height else merged
+        )
         again = merged.filter(pl.col(FRESH) & self._past(0))
         retracted = self._taken_back(pieces, merged)
         self.table = merged.with_columns(
@@ -61,8 +63,10 @@ class SessionStore(Store):
             self.plan.calendar.instants(moved.get_column(FROM).to_numpy()),
             self.plan.calendar.instants((moved.get_column(TO) + self.gap).to_numpy()),
         )
-        return moved.select(columns).with_columns(start.alias(START), end.alias(END)) if columns else pl.DataFrame(
-            [start.alias(START), end.alias(END)]
+        return (
+            moved.select(columns).with_columns(start.alias(START), end.alias(END))
+            if columns
+            else pl.DataFrame([start.alias(START), end.alias(END)])
         )
 
     def _past(self, allowed: int) -> pl.Expr:
@@ -78,7 +82,7 @@ class SessionStore(Store):
 
     def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
         rows = self._rows(table.filter(self._past(0) & ~pl.col(GIVEN)))
-        self.table = table.filter(~self._past(self.plan.allowed)).with_columns((pl.col(GIVEN) | self._past(0)))
+        self.table = table.filter(~self._past(self.plan.allowed)).with_columns(pl.col(GIVEN) | self._past(0))
         return Emitted(rows, self.no_windows())
 
     def early(self) -> pl.DataFrame:

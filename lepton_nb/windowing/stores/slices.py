@@ -85,9 +85,17 @@ class SliceStore(Store):
             self.table = table.filter(self.layout.high(pl.col(SLICE)) > gone)
         return Emitted(rows, self.no_windows())
 
+    def given(self) -> pl.DataFrame:
+        """The windows that were given and can still change."""
+        if self.table is None:
+            return self.empty()
+        return self._between(self.table, expired(self.plan, self.watermark), ended(self.plan, self.watermark))
+
     def early(self) -> pl.DataFrame:
         """All windows above the watermark."""
-        return self.empty() if self.table is None else self._between(self.table, ended(self.plan, self.watermark), ENDLESS)
+        return (
+            self.empty() if self.table is None else self._between(self.table, ended(self.plan, self.watermark), ENDLESS)
+        )
 
     def _between(self, table: pl.DataFrame, above: int, through: int) -> pl.DataFrame:
         """The windows with numbers in (above, through]."""
