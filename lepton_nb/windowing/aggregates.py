@@ -420,8 +420,8 @@ def max(column: str, **options: Any) -> Max:
 def var(column: str, ddof: int = 1, **options: Any) -> Var:
     """Variance of the values that are not null, with n - ddof below; null where n <= ddof; NaN if one is NaN. Float64.
 
-    Merged from count, mean and squared differences (Chan, Golub and LeVeque, 1979), so that values far from zero cost no
-    digits. ddof: 1 for a sample (as SQL's VAR_SAMP), 0 for a whole population (VAR_POP).
+    Merged from count, mean and squared differences (Chan, Golub and LeVeque, 1979), so that values far from zero cost
+    no digits. ddof: 1 for a sample (as SQL's VAR_SAMP), 0 for a whole population (VAR_POP).
     """
     return Var(_column("var", column, options, ("ddof",)), _ddof("var", ddof))
 
@@ -475,9 +475,9 @@ def quantile(column: str, q: float, error: float | None = None, **options: Any) 
 def distinct(column: str, error: float | None = None, **options: Any) -> Distinct | SketchDistinct:
     """How many different values there are, nulls left out; NaN is one value. Int64.
 
-    Exact without `error`: every different value of a slice is kept. With `error`, such as 0.02: a HyperLogLog sketch, whose
-    size does not grow with the values; `error` is its relative standard error. The estimate does not depend on the order
-    of the rows, nor on how they are divided.
+    Exact without `error`: every different value of a slice is kept. With `error`, such as 0.02: a HyperLogLog sketch,
+    whose size does not grow with the values; `error` is its relative standard error. The estimate does not depend on
+    the order of the rows, nor on how they are divided.
     """
     _column("distinct", column, options, ("error",))
     if error is None:
@@ -488,8 +488,8 @@ def distinct(column: str, error: float | None = None, **options: Any) -> Distinc
 def top_k(column: str, k: int, by: Literal["count", "value"] = "count", **options: Any) -> TopK:
     """The k most frequent values and their counts, or with by="value" the k largest values. Nulls are left out.
 
-    By count: a list of {value, count}, most frequent first, of equal counts the smallest value first. By value: a list of
-    values, largest first, NaN before all numbers. Shorter than k where there are fewer. Exact.
+    By count: a list of {value, count}, most frequent first, of equal counts the smallest value first. By value: a
+    list of values, largest first, NaN before all numbers. Shorter than k where there are fewer. Exact.
     """
     _column("top_k", column, options, ("k", "by"))
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
@@ -511,10 +511,10 @@ def custom(
 ) -> Custom:
     """An aggregate of your own, over the values of `column` that are not null.
 
-    init() makes an empty accumulator, add(accumulator, value) returns one with the value in it, merge(a, b) one of both, and
-    finish(accumulator) the result, which has the Polars type `dtype`; without `finish` the accumulator is the result.
-    An accumulator consists of numbers, strings, booleans, None, lists and dicts with strings as keys: it is kept as JSON.
-    The values of a slice are added in ascending order; `merge` must be associative and commutative.
+    init() makes an empty accumulator, add(accumulator, value) returns one with the value in it, merge(a, b) one of
+    both, and finish(accumulator) the result, which has the Polars type `dtype`; without `finish` the accumulator is
+    the result. An accumulator consists of numbers, strings, booleans, None, lists and dicts with strings as keys: it
+    is kept as JSON. The values of a slice are added in ascending order; `merge` must be associative and commutative.
 
         lnb.custom("delay", init=lambda: [0, 0], add=lambda a, x: [a[0] + (x > 15), a[1] + 1],
                    merge=lambda a, b: [a[0] + b[0], a[1] + b[1]], finish=lambda a: a[0] / a[1] if a[1] else None)

@@ -25,7 +25,8 @@ def tick_ns(dtype: pl.DataType) -> int:
 class Calendar:
     """How a time column is counted.
 
-    zone: IANA zone whose wall clock is read, "" for UTC. months: count civil months since January 1970 instead of ticks.
+    zone: IANA zone whose wall clock is read, "" for UTC. months: count civil months since January 1970 instead of
+    ticks.
     shift: ticks after a month's first midnight at which it begins here.
     """
 

@@ -101,7 +101,8 @@ class Checkpoint:
                 # A killed process lets go a moment after it was seen to be gone.
                 if time.monotonic() > deadline:
                     raise WindowError(
-                        f"another stream is running with the checkpoint {self.path}; stop it first, or give another folder",
+                        f"another stream is running with the checkpoint {self.path}; stop it first, "
+                        "or give another folder",
                         path=str(self.path),
                     ) from error
                 time.sleep(0.05)
@@ -112,8 +113,8 @@ class Checkpoint:
             foreign = sorted(p.name for p in self.path.iterdir() if p.name not in (".lock", "state", *SIDES))
             if foreign:
                 raise WindowError(
-                    f"the folder {self.path} holds other files ({', '.join(foreign[:3])}); give a new or an empty folder "
-                    "as checkpoint",
+                    f"the folder {self.path} holds other files ({', '.join(foreign[:3])}); "
+                    "give a new or an empty folder as checkpoint",
                     path=str(self.path),
                 )
             self._write_json("stream.json", {"format": FORMAT, "query": fingerprint})
@@ -231,7 +232,8 @@ def _explained(folder: Path) -> Iterator[None]:
         yield
     except (OSError, pl.exceptions.PolarsError) as error:
         raise WindowError(
-            f"the stream cannot write to {folder}: {_reason(error)}; make room and start it again, it goes on where it was",
+            f"the stream cannot write to {folder}: {_reason(error)}; "
+            "make room and start it again, it goes on where it was",
             path=str(folder),
         ) from error
 

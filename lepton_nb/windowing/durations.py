@@ -1,4 +1,5 @@
-"""Durations as users write them ("1h30m", "3mo", timedelta): fixed lengths in nanoseconds, calendar lengths in months."""
+"""Durations as users write them ("1h30m", "3mo", timedelta): fixed lengths in nanoseconds, calendar lengths in
+months."""
 
 from __future__ import annotations
 

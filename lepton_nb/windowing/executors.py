@@ -80,8 +80,8 @@ class Here(Executor):
 class Workers(Executor):
     """On a Dask cluster: a scan for each part, a step for each shard, as many shards as threads.
 
-    The workers must see the checkpoint folder under the same path. A worker that is lost takes nothing with it but time:
-    its tasks are run again elsewhere, from the source and from the state on disk.
+    The workers must see the checkpoint folder under the same path. A worker that is lost takes nothing with it but
+    time: its tasks are run again elsewhere, from the source and from the state on disk.
     """
 
     def __init__(self, client: Client, folder: Path, bound: Bound, *, durable: bool) -> None:
@@ -130,8 +130,8 @@ class Workers(Executor):
             except (CancelledError, CommClosedError, KilledWorker) as error:
                 if not left or self._client.status != "running":
                     raise ClusterError(
-                        f"workers died while they did a batch of the stream, {MOST_TRIES} times ({error}); start the stream "
-                        "again, and if that fails too, give the workers more memory or smaller batches (batch_rows=...)"
+                        f"workers died while they did a batch of the stream, {MOST_TRIES} times ({error}); "
+                        "start the stream again, and if that fails too, give the workers more memory or smaller batches (batch_rows=...)"
                     ) from error
         raise AssertionError
 

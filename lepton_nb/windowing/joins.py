@@ -47,13 +47,13 @@ class JoinSpec:
                 )
         if not isinstance(self.left.shape, GridShape):
             raise WindowError(
-                f"{self.left.shape.kind if self.left.shape else 'such'} windows depend on the rows, so those of two streams "
-                "have different bounds and never meet; join tumbling, sliding or cumulating windows"
+                f"{self.left.shape.kind if self.left.shape else 'such'} windows depend on the rows, so those of two "
+                "streams have different bounds and never meet; join tumbling, sliding or cumulating windows"
             )
         if self.left.shape != self.right.shape:
             raise WindowError(
-                f"the windows differ: {self.left.shape.text} and {self.right.shape.text if self.right.shape else 'none'}; "
-                "give both queries the same"
+                f"the windows differ: {self.left.shape.text} and "
+                f"{self.right.shape.text if self.right.shape else 'none'}; give both queries the same"
             )
         if len(self.left.keys) != len(self.right.keys):
             raise WindowError(
@@ -89,7 +89,8 @@ class BoundJoin(Bound):
 
     @property
     def result_schema(self) -> dict[str, pl.DataType]:
-        """The left keys, the window, the left aggregates, the right ones; a name that is there already ends in _right."""
+        """The left keys, the window, the left aggregates, the right ones; a name that is there already ends in
+        _right."""
         left, right = (plan.result_schema for plan in self.pair)
         names = dict(zip(right, self.right_names, strict=True))
         return left | {names[name]: dtype for name, dtype in right.items() if name not in self._shared}

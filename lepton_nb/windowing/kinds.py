@@ -1,8 +1,8 @@
 """Which module computes which windows: three that share one contract.
 
-slices: windows that the clock alone decides, and rolling ones over time. sessions: windows that the rows decide by the space
-between them. ordered: windows of rows. Each scans rows to partial results, merges those, sets aside what has no time or key,
-and makes windows.
+slices: windows that the clock alone decides, and rolling ones over time. sessions: windows that the rows decide by
+the space between them. ordered: windows of rows. Each scans rows to partial results, merges those, sets aside what
+has no time or key, and makes windows.
 """
 
 from __future__ import annotations

@@ -56,8 +56,8 @@ class Batches:
 
     storing: held while files change. done: told of every commit.
 
-    While a batch is merged and stored, the next one is read and pre-aggregated in a thread of its own. What it looks at is
-    known by then: where it begins, and the watermark before it. Nothing of it is written down before its turn.
+    While a batch is merged and stored, the next one is read and pre-aggregated in a thread of its own. What it looks
+    at is known by then: where it begins, and the watermark before it. Nothing of it is written down before its turn.
     """
 
     def __init__(
@@ -113,9 +113,9 @@ class Batches:
             planned = self.source.plan(position, self.options.batch_rows, wait_s)
             channels = self.source.channels
         idle = self.watermarks.idle(channels, time.monotonic())
-        if planned.after == position and not planned.over:
-            if not self.watermarks.would_move(channels, planned.finished, idle):
-                return None
+        news = planned.after != position or planned.over
+        if not news and not self.watermarks.would_move(channels, planned.finished, idle):
+            return None
         return _Next(planned, idle, self._parts(position, planned.after))
 
     def _parts(self, before: Position, after: Position) -> list[Part]:

@@ -1,7 +1,7 @@
 """Windows of rows: they depend on the order of all rows of a key, so the rows themselves are kept and travel.
 
-Tables hold the needed columns as they are, and "key:NAME" for each key. Rows of equal time are ordered by their values, so
-that the result does not depend on the order in which they come.
+Tables hold the needed columns as they are, and "key:NAME" for each key. Rows of equal time are ordered by their
+values, so that the result does not depend on the order in which they come.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def windows_table(
 ) -> pl.DataFrame:
     """The result of the query over rows in order.
 
-    begin: for each key, in order, how many rows of it came before those in `table`. end: for each key, the number, counted in
-    the same way, from which on rows are there only as the past of others. Both are a stream's.
+    begin: for each key, in order, how many rows of it came before those in `table`. end: for each key, the number,
+    counted in the same way, from which on rows are there only as the past of others. Both are a stream's.
     """
     first, last = runs_of(table, plan, begin, end)
     if not len(first):

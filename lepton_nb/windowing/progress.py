@@ -19,9 +19,10 @@ SPAN_S = 10.0
 class Meter:
     """Reads the values:
 
-    batch: its number. rows_per_s: over the last 10 s. batch_s: how long this batch took. lag_rows: rows that the source has and the
-    stream has not read, None where it cannot tell. watermark: a datetime or date, None before the first rows; latest: the
-    latest time seen. windows: results emitted. late, aside, dead: rows set aside. state_rows, state_bytes: the open windows.
+    batch: its number. rows_per_s: over the last 10 s. batch_s: how long this batch took. lag_rows: rows that the
+    source has and the stream has not read, None where it cannot tell. watermark: a datetime or date, None before the
+    first rows; latest: the latest time seen. windows: results emitted. late, aside, dead: rows set aside. state_rows,
+    state_bytes: the open windows.
     over: the source has ended.
     """
 

@@ -42,10 +42,11 @@ class WindowQuery:
     def tumbling(self, size: Duration, offset: Duration | int = 0, tz: str | None = None) -> WindowQuery:
         """Windows of `size`, one after the other, starting at the epoch plus `offset` (shorter than `size`).
 
-        Months, quarters and years ("1mo", "1q", "1y") are those of the calendar, and begin on their first day. Lengths
-        written in weeks ("1w") begin on Monday, as in ISO 8601; "7d" is seven days from the epoch, a Thursday, as in Flink
-        and Spark. With `tz`, an IANA zone such as "America/New_York", `size` and `offset` are whole days or months and
-        windows follow that zone's civil days, which last 23 or 25 hours where the clocks change. Times without a zone are UTC.
+        Months, quarters and years ("1mo", "1q", "1y") are those of the calendar, and begin on their first day.
+        Lengths written in weeks ("1w") begin on Monday, as in ISO 8601; "7d" is seven days from the epoch, a
+        Thursday, as in Flink and Spark. With `tz`, an IANA zone such as "America/New_York", `size` and `offset` are
+        whole days or months and windows follow that zone's civil days, which last 23 or 25 hours where the clocks
+        change. Times without a zone are UTC.
         """
         length = durations.length(size, "size")
         return self._shaped(GridShape("tumbling", length, length, durations.length(offset, "offset"), tz or ""))
@@ -64,10 +65,11 @@ class WindowQuery:
     def cumulating(
         self, size: Duration, every: Duration, offset: Duration | int = 0, tz: str | None = None
     ) -> WindowQuery:
-        """Windows that grow by `every` up to `size` and then begin anew: [s, s + every), [s, s + 2 * every), ... [s, s + size).
+        """Windows that grow by `every` up to `size` and then begin anew: [s, s + every), [s, s + 2 * every), ... [s,
+        s + size).
 
-        The s are those of `tumbling(size, offset)`; size is a multiple of every. As Flink's CUMULATE: a window is in the
-        result from the first one on that holds a row. Months ("1y" every "1mo"), weeks and `tz` as in `tumbling`.
+        The s are those of `tumbling(size, offset)`; size is a multiple of every. As Flink's CUMULATE: a window is in
+        the result from the first one on that holds a row. Months ("1y" every "1mo"), weeks and `tz` as in `tumbling`.
         """
         lengths = (durations.length(size, "size"), durations.length(every, "every"))
         return self._shaped(GridShape("cumulating", *lengths, durations.length(offset, "offset"), tz or ""))
@@ -82,10 +84,11 @@ class WindowQuery:
     def rolling(self, size: Duration | None = None, *, rows: int | None = None) -> WindowQuery:
         """One result a row: over the rows of its key in the time `size` up to it, or over the last `rows` rows.
 
-        With `size`: for a row at time t, the rows in (t - size, t], as Polars' and pandas' rolling. As a half-open window
-        that is [t - size + 1 tick, t + 1 tick), a tick being one unit of the time column; rows of equal time see each other.
-        With `rows`: the row itself and the rows - 1 before it in the order of time, fewer at the beginning; rows of equal
-        time are ordered by their values. `lnb.max(time)` gives the row's own time. In order of key, then time.
+        With `size`: for a row at time t, the rows in (t - size, t], as Polars' and pandas' rolling. As a half-open
+        window that is [t - size + 1 tick, t + 1 tick), a tick being one unit of the time column; rows of equal time
+        see each other. With `rows`: the row itself and the rows - 1 before it in the order of time, fewer at the
+        beginning; rows of equal time are ordered by their values. `lnb.max(time)` gives the row's own time. In order
+        of key, then time.
         """
         if (size is None) == (rows is None):
             raise WindowError(
@@ -99,8 +102,8 @@ class WindowQuery:
     def counting(self, rows: int, every: int | None = None) -> WindowQuery:
         """Windows of `rows` rows of a key, a new one every `every` rows (`rows` if left out), in the order of time.
 
-        As Flink's count windows: a window is in the result once all its rows are there. Rows of equal time are ordered by
-        their values. window_start is the time of its first row, window_end that of its last plus one tick.
+        As Flink's count windows: a window is in the result once all its rows are there. Rows of equal time are
+        ordered by their values. window_start is the time of its first row, window_end that of its last plus one tick.
         """
         return self._shaped(CountingShape(rows, rows if every is None else every))
 
@@ -124,9 +127,10 @@ class WindowQuery:
     def lateness(self, out_of_order: Duration | int = 0, allowed: Duration | int = 0) -> WindowQuery:
         """How much disorder a stream of this query bears. A table's result does not depend on it.
 
-        out_of_order: the watermark stays this much, plus one tick, behind the latest time seen. A window is emitted when
-        the watermark has reached its last tick. allowed: for this long after that, a late row makes it come again with
-        its new values; later rows are kept in the late table. A row is late only if all its windows are past.
+        out_of_order: the watermark stays this much, plus one tick, behind the latest time seen. A window is emitted
+        when the watermark has reached its last tick. allowed: for this long after that, a late row makes it come
+        again with its new values; later rows are kept in the late table. A row is late only if all its windows are
+        past.
         """
         lateness = Lateness(
             durations.nanoseconds(out_of_order, "out_of_order"), durations.nanoseconds(allowed, "allowed")
@@ -182,19 +186,19 @@ class WindowQuery:
         """The same query over a live source, in the background: `start()` it, `stop()` it, or `wait()` for its end.
 
         source: one of `lnb.sources`, any table, files, or an iterable of rows; the query's own data if left out.
-        sink: one of `lnb.sinks`, a folder (Parquet), a file that ends in .duckdb, or a function that takes each batch of
-            results; without one they are kept beside the checkpoint. `table()` reads them back.
-        checkpoint: a folder in which the stream remembers where it stands. Started again with the same query and folder, it
-            goes on there, and every result is in the sink once, even if the process was killed. Without one the stream
-            forgets all when its process ends.
-        cluster: reads and pre-aggregates on the workers, and keeps the open windows there, divided by key; they must see the
-            checkpoint folder under the same path.
+        sink: one of `lnb.sinks`, a folder (Parquet), a file that ends in .duckdb, or a function that takes each batch
+            of results; without one they are kept beside the checkpoint. `table()` reads them back.
+        checkpoint: a folder in which the stream remembers where it stands. Started again with the same query and
+            folder, it goes on there, and every result is in the sink once, even if the process was killed. Without
+            one the stream forgets all when its process ends.
+        cluster: reads and pre-aggregates on the workers, and keeps the open windows there, divided by key; they must
+            see the checkpoint folder under the same path.
         batch_rows: about how many rows make a batch: more for throughput, fewer for memory and latency.
-        idle: a channel of the source (a Kafka partition, for example) from which nothing has come for this long no longer
-            holds back the watermark.
+        idle: a channel of the source (a Kafka partition, for example) from which nothing has come for this long no
+            longer holds back the watermark.
 
-        A window is emitted when the watermark, which trails the latest time by `lateness(out_of_order=...)`, has reached
-        its end; the watermark moves between batches. What is still open when the source ends is then emitted.
+        A window is emitted when the watermark, which trails the latest time by `lateness(out_of_order=...)`, has
+        reached its end; the watermark moves between batches. What is still open when the source ends is then emitted.
         Raises WindowError for a source, sink or option that cannot be.
         """
         from lepton_nb.windowing import stream as streams
@@ -211,8 +215,8 @@ class WindowQuery:
     def join(self, other: WindowQuery, how: How = "inner") -> JoinQuery:
         """This query and another with the same windows, joined on key and window, over tables or over two streams.
 
-        how: "inner" keeps windows that both have, "left" all of this one, "full" all of either. Keys pair up in their order,
-        and carry this query's names. Raises WindowError where windows or keys do not match.
+        how: "inner" keeps windows that both have, "left" all of this one, "full" all of either. Keys pair up in their
+        order, and carry this query's names. Raises WindowError where windows or keys do not match.
         """
         from lepton_nb.windowing.joins import JoinQuery, JoinSpec
 
@@ -230,10 +234,12 @@ class WindowQuery:
         return frames.eager(rows.filter(pl.any_horizontal([named(column).is_null() for column in needed])))
 
     def sql(self, engine: str, table: str | Sequence[str] = "events") -> str:
-        """The query as one SELECT of "duckdb", "spark" or "flink" over `table`, with the result that `collect()` has here.
+        """The query as one SELECT of "duckdb", "spark" or "flink" over `table`, with the result that `collect()` has
+        here.
 
-        Columns of the query's frame must have the same names there; a query without data is taken to have a timestamp and
-        numbers. `lepton_nb.windowing.sql` says what differs between the engines. Raises WindowError for what one lacks.
+        Columns of the query's frame must have the same names there; a query without data is taken to have a timestamp
+        and numbers. `lepton_nb.windowing.sql` says what differs between the engines. Raises WindowError for what one
+        lacks.
         """
         schema = None if self.frame is None else frames.schema(frames.lazy(self.frame))
         return to_sql(self.spec, engine, table, schema)

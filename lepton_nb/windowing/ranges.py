@@ -86,8 +86,8 @@ class Blocks(Ranges):
     With blocks as long as a window, a window is the tail of one block plus the head of the next. So any
     associative operation needs two running results per block, one from each side, and one merge per window.
 
-    `block` numbers the block of every array position (ascending), `slot` its place there, from 0 to `length` - 1; `late`
-    marks the ranges whose values all lie in the second of their window's two blocks.
+    `block` numbers the block of every array position (ascending), `slot` its place there, from 0 to `length` - 1;
+    `late` marks the ranges whose values all lie in the second of their window's two blocks.
     """
 
     block: Index
@@ -215,9 +215,9 @@ def last_marked(marked: npt.NDArray[np.bool_], ranges: Ranges) -> tuple[Index, n
 def distinct_counts(position: Index, previous: Index, ranges: Ranges) -> Index:
     """How many different values each range holds.
 
-    position: where each value stands (a position may hold several). previous: where the same value of the same key stood
-    before, -1 for the first. The ranges ascend in `first` and `last`. A value counts for the ranges that reach from after
-    its previous place to its own or beyond, which are neighbours: two marks a value, and one running sum.
+    position: where each value stands (a position may hold several). previous: where the same value of the same key
+    stood before, -1 for the first. The ranges ascend in `first` and `last`. A value counts for the ranges that reach
+    from after its previous place to its own or beyond, which are neighbours: two marks a value, and one running sum.
     """
     change = np.zeros(len(ranges.first) + 1, dtype=np.int64)
     from_here = np.searchsorted(ranges.last, position, side="left")

@@ -1,7 +1,7 @@
 """Session tables: one row per (key, run of rows no more than a gap apart), with mergeable partials.
 
-Columns: "key:NAME" for each key, "from" and "to" (Int64, the ticks of its first and last row), then the partials. Sessions
-of one key that come within the gap of each other merge, whatever the order in which they are found.
+Columns: "key:NAME" for each key, "from" and "to" (Int64, the ticks of its first and last row), then the partials.
+Sessions of one key that come within the gap of each other merge, whatever the order in which they are found.
 """
 
 from __future__ import annotations

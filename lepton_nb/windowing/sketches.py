@@ -49,7 +49,8 @@ def kll_k(error: float) -> int:
 
 
 def hll_lg_k(error: float) -> int:
-    """Log2 of the registers of a HyperLogLog sketch whose relative standard error, 1.04 / sqrt(k), is at most `error`."""
+    """Log2 of the registers of a HyperLogLog sketch whose relative standard error, 1.04 / sqrt(k), is at most
+    `error`."""
     lg_k = max(4, math.ceil(2 * math.log2(1.04 / error)))
     if lg_k > MOST_LG_K:
         least = 1.04 / math.sqrt(2**MOST_LG_K)
@@ -126,7 +127,8 @@ class Hll(Sealed):
         # Twice: a sketch that has seen no merge estimates by its history, which depends on the order of the rows.
         union.update(sketch)
         union.update(sketch)
-        return int(round(union.get_estimate()))
+        estimate: float = union.get_estimate()
+        return round(estimate)
 
 
 def _plain(values: pl.Series) -> pl.Series:

@@ -23,8 +23,8 @@ GridKind = Literal["tumbling", "sliding", "cumulating"]
 class GridShape:
     """Windows that start and end by the clock alone: tumbling, sliding, cumulating.
 
-    zone: the IANA zone whose civil days, weeks and months they follow, "" for UTC. inclusive: one tick longer than `size`,
-    so that both ends belong to the window.
+    zone: the IANA zone whose civil days, weeks and months they follow, "" for UTC. inclusive: one tick longer than
+    `size`, so that both ends belong to the window.
     """
 
     kind: GridKind

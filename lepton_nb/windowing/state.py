@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class WindowState:
     """The open windows of a query.
 
-    `ingest` takes rows, `advance` the watermark; both give result rows: key columns, window_start, window_end (half-open,
-    in the time column's type), then the aggregates, sorted by key, then window_start. A window is given when the watermark
-    reaches its last tick (window_end - 1 tick), and again, whole, for every batch with a late row within the allowed
-    lateness. The result does not depend on how rows are divided into batches or ordered, as long as none is late.
+    `ingest` takes rows, `advance` the watermark; both give result rows: key columns, window_start, window_end
+    (half-open, in the time column's type), then the aggregates, sorted by key, then window_start. A window is given
+    when the watermark reaches its last tick (window_end - 1 tick), and again, whole, for every batch with a late row
+    within the allowed lateness. The result does not depend on how rows are divided into batches or ordered, as long
+    as none is late.
 
-    query: a query with windows and aggregates; its data, if it has any, is not looked at. The first batch fixes the types.
+    query: a query with windows and aggregates; its data, if it has any, is not looked at. The first batch fixes the
+    types.
     """
 
     def __init__(self, query: WindowQuery) -> None:
@@ -85,7 +87,8 @@ class WindowState:
 
     @property
     def retracted(self) -> pl.DataFrame:
-        """Windows (keys, window_start, window_end) that the last call took back: sessions that a late row has changed."""
+        """Windows (keys, window_start, window_end) that the last call took back: sessions that a late row has
+        changed."""
         if self._retracted is None:
             return self._require("retracted")[1].no_windows()
         return self._retracted
@@ -100,7 +103,8 @@ class WindowState:
 
     @classmethod
     def restore(cls, query: WindowQuery, blob: bytes) -> Self:
-        """The state that `snapshot` gave, for the same query. Raises WindowError for another query or a damaged blob."""
+        """The state that `snapshot` gave, for the same query. Raises WindowError for another query or a damaged
+        blob."""
         header, tables = blobs.unpacked(blob)
         blobs.check_query(header.get("query"), blobs.fingerprint(query.spec))
         state = cls(query)

@@ -59,8 +59,8 @@ def source_of(thing: Any, time: str) -> Source:
 class StreamRun(BackgroundRun[None]):
     """A query that runs over a source in the background. Made by `WindowQuery.stream`, begun by `start()`.
 
-    `stop()` ends it after the batch under way and keeps its state, `wait()` waits for the end of the source. Its `Progress`
-    events have the number of rows so far, and values: see `lepton_nb.windowing.progress`.
+    `stop()` ends it after the batch under way and keeps its state, `wait()` waits for the end of the source. Its
+    `Progress` events have the number of rows so far, and values: see `lepton_nb.windowing.progress`.
     """
 
     def __init__(self, program: Program, source: Source, sink: Sink | None, options: Options) -> None:
@@ -112,7 +112,8 @@ class StreamRun(BackgroundRun[None]):
         return self._side("dead")
 
     def early(self) -> pl.DataFrame:
-        """The windows that are still open, as they stood after the last batch. They are not in `table()`; nothing changes."""
+        """The windows that are still open, as they stood after the last batch. They are not in `table()`; nothing
+        changes."""
         with self._storing:
             if "early" in self._kept:
                 return self._kept["early"]

@@ -1,8 +1,8 @@
 """The two steps of a micro-batch, as functions that run here or on a worker and can be run again.
 
-`scan` reads a part of the source and pre-aggregates it, divided by key into shards; it keeps nothing. `step` merges what
-came for one shard into its open windows and moves the watermark; it reads the state that the batch before left in the
-checkpoint folder, and leaves its own there. A worker that did the step before has that state in memory still.
+`scan` reads a part of the source and pre-aggregates it, divided by key into shards; it keeps nothing. `step` merges
+what came for one shard into its open windows and moves the watermark; it reads the state that the batch before left
+in the checkpoint folder, and leaves its own there. A worker that did the step before has that state in memory still.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def load(folder: Path, number: int, shard: int, bound: Bound) -> Store:
         header, tables = blobs.unpacked(file.read_bytes())
     except FileNotFoundError as error:
         raise WindowError(
-            f"the state {file} is missing; on a cluster, every worker must see the checkpoint folder under the same path",
+            f"the state {file} is missing; on a cluster, every worker must see the checkpoint folder "
+            "under the same path",
             path=str(file),
         ) from error
     store.load(tables, header["watermark"])
