@@ -526,17 +526,21 @@ def custom(
     for what, function in functions.items():
         if not callable(function):
             raise WindowError(f"custom({column!r}, {what}=...) takes a function, not {function!r}")
-    try:
-        result = pl.DataType.from_python(dtype) if isinstance(dtype, type) and not _is_polars(dtype) else dtype
-        result = result() if isinstance(result, type) else result
-    except TypeError as error:
-        raise WindowError(f"custom({column!r}, dtype={dtype!r}): give a Polars type such as pl.Float64") from error
+    result = _as_polars(dtype)
+    if result is None:
+        raise WindowError(f"custom({column!r}, dtype={dtype!r}): give a Polars type such as pl.Float64")
     label = ".".join(getattr(function, "__qualname__", "function") for function in functions.values())
     return Custom(column, init, add, merge, functions["finish"], result, label)
 
 
-def _is_polars(dtype: type) -> bool:
-    return issubclass(dtype, pl.DataType)
+def _as_polars(dtype: Any) -> pl.DataType | None:
+    if isinstance(dtype, type) and not issubclass(dtype, pl.DataType):
+        try:
+            dtype = pl.DataType.from_python(dtype)
+        except TypeError:
+            return None
+    dtype = dtype() if isinstance(dtype, type) else dtype
+    return dtype if isinstance(dtype, pl.DataType) else None
 
 
 def _same(accumulated: Any) -> Any:

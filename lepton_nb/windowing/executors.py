@@ -130,8 +130,8 @@ class Workers(Executor):
             except (CancelledError, CommClosedError, KilledWorker) as error:
                 if not left or self._client.status != "running":
                     raise ClusterError(
-                        f"workers died while they did a batch of the stream, {MOST_TRIES} times ({error}); "
-                        "start the stream again, and if that fails too, give the workers more memory or smaller batches (batch_rows=...)"
+                        f"workers died while they did a batch of the stream, {MOST_TRIES} times "
+                        f"({error}); start the stream again, and if that fails too, give the workers more memory or smaller batches (batch_rows=...)"
                     ) from error
         raise AssertionError
 

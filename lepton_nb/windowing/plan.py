@@ -152,9 +152,9 @@ def _layout(spec: Spec, dtype: pl.DataType) -> tuple[Layout, Calendar]:
             return _grid(spec, spec.shape, dtype)
         case SessionShape(gap_ns):
             return Sessions(_ticks(gap_ns, "gap", spec, dtype)), Calendar(dtype)
-        case RollingShape(size_ns, 0):
+        case RollingShape(size_ns, None):
             return Rolling(_ticks(size_ns, "size", spec, dtype)), Calendar(dtype)
-        case RollingShape(_, rows):
+        case RollingShape(_, int(rows)):
             return LastRows(rows), Calendar(dtype)
         case CountingShape(rows, every):
             return RowBlocks(rows, every), Calendar(dtype)

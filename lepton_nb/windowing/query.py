@@ -95,8 +95,7 @@ class WindowQuery:
                 "rolling() takes either a length of time or a number of rows: rolling('10m') or rolling(rows=5)"
             )
         if size is None:
-            assert rows is not None
-            return self._shaped(RollingShape(rows=rows if rows else -1))
+            return self._shaped(RollingShape(rows=rows))
         return self._shaped(RollingShape(durations.nanoseconds(size, "size")))
 
     def counting(self, rows: int, every: int | None = None) -> WindowQuery:

@@ -124,14 +124,14 @@ class SessionShape:
 
 @dataclass(frozen=True, slots=True)
 class RollingShape:
-    """One result a row: over the time `size_ns` up to it, or over the last `rows` rows; the other is 0."""
+    """One result a row: over the time `size_ns` up to it, or over the last `rows` rows where given."""
 
     size_ns: int = 0
-    rows: int = 0
+    rows: int | None = None
     kind: Literal["rolling"] = "rolling"
 
     def __post_init__(self) -> None:
-        if self.rows:
+        if self.rows is not None:
             _check_rows(self.rows, "rows")
         elif self.size_ns <= 0:
             raise WindowError(
