@@ -31,7 +31,20 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 VIEWS = {"IPython", "ipywidgets", "anywidget", "traitlets"}
 # Slow to import, or not there on every machine: imported in the functions that use them.
 # A module named after a framework needs it at once and counts as heavy itself.
-HEAVY = {"confluent_kafka", "dask_cuda", "keras", "papermill", "pynvml", "sklearn", "tensorflow", "torch"}
+HEAVY = {
+    "confluent_kafka",
+    "dask_cuda",
+    "datasketches",
+    "duckdb",
+    "fastavro",
+    "google",
+    "keras",
+    "papermill",
+    "pynvml",
+    "sklearn",
+    "tensorflow",
+    "torch",
+}
 FRAMEWORK_MODULES = ("torch_", "keras_")
 
 # A rank listens to its supervisor for as long as its process lives: the process owns that thread.

@@ -420,8 +420,9 @@ def max(column: str, **options: Any) -> Max:
 def var(column: str, ddof: int = 1, **options: Any) -> Var:
     """Variance of the values that are not null, with n - ddof below; null where n <= ddof; NaN if one is NaN. Float64.
 
-    Merged from count, mean and squared differences (Chan, Golub and LeVeque, 1979), so that values far from zero cost
-    no digits. ddof: 1 for a sample (as SQL's VAR_SAMP), 0 for a whole population (VAR_POP).
+    Merged from count, mean and squared differences (Chan, Golub and LeVeque, 1979): values far from zero cost no more
+    than a relative error of about 2**-52 * |mean| / standard deviation. ddof: 1 for a sample (as SQL's VAR_SAMP), 0 for
+    a whole population (VAR_POP).
     """
     return Var(_column("var", column, options, ("ddof",)), _ddof("var", ddof))
 

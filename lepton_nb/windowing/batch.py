@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,8 @@ from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
 from lepton_nb.windowing import kinds
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import Plan, bind
+from lepton_nb.windowing.shards import divided as shards_of
+from lepton_nb.windowing.slices import key_names
 from lepton_nb.windowing.spec import Spec, listed
 
 if TYPE_CHECKING:
@@ -56,10 +59,20 @@ def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
 
 def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
     """Merge the partial results of all parts, in their order, and make windows of them."""
+    result = _windows(tables, plan)
+    _check_some(result.rows, result.aside, plan)
+    return result
+
+
+def _windows(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
     kind = kinds.of(plan)
     rows = sum(kind.rows(table) for table in tables)
     merged = ours(lambda: kind.merge(tables, plan))
     kept, aside = kind.split_aside(merged, plan)
+    return Result(kind.windows_table(kept, plan), rows, aside)
+
+
+def _check_some(rows: int, aside: int, plan: Plan) -> None:
     if rows and aside == rows:
         raise WindowError(
             f"all {rows} rows lack a time ({plan.time!r})"
@@ -67,7 +80,6 @@ def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
             + ": nothing can be windowed; choose other columns or fill the nulls first",
             rows=rows,
         )
-    return Result(kind.windows_table(kept, plan), rows, aside)
 
 
 def client_of(cluster: Any) -> Any:
@@ -98,6 +110,8 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
         parts, plan = _parts(frame, spec, client, threads, futures)
         scans = [client.submit(scan, part, plan, pure=False) for part in parts]
         futures += scans
+        if kinds.of(plan) is kinds.ORDERED and plan.keys and threads > 1:
+            return _shuffled(scans, plan, client, threads, futures)
         tables = client.gather(scans)
     except (CancelledError, CommClosedError, KilledWorker) as error:
         raise ClusterError(
@@ -109,6 +123,21 @@ def _on_cluster(frame: frames.Frame, spec: Spec, client: Any) -> Result:
         if client.status == "running":
             client.cancel(futures, force=True)
     return finish(tables, plan)
+
+
+def _shuffled(scans: list[Any], plan: Plan, client: Any, shards: int, futures: list[Any]) -> Result:
+    """Windows of rows: the rows travel between the workers, and each worker does some keys."""
+    names = key_names(plan)
+    divided = [client.submit(shards_of, scan, names, shards, pure=False) for scan in scans]
+    pieces = [[client.submit(operator.getitem, part, n, pure=False) for part in divided] for n in range(shards)]
+    finished = [client.submit(_windows, piece, plan, pure=False) for piece in pieces]
+    futures += [*divided, *finished, *(piece for group in pieces for piece in group)]
+    results: list[Result] = client.gather(finished)
+    rows, aside = sum(result.rows for result in results), sum(result.aside for result in results)
+    _check_some(rows, aside, plan)
+    # All windows of a key come from one worker, in order.
+    table = pl.concat([result.table for result in results]).sort(plan.keys, maintain_order=True)
+    return Result(table, rows, aside)
 
 
 def _parts(

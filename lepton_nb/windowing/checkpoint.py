@@ -4,7 +4,7 @@
     schemas               types of the input
     intent.json           the batch that is under way: from which position to which
     commit.json           the last batch that is done: position, watermarks, state files
-    state/BATCH-SHARD     open windows after a batch
+    state/BATCH-SHARD-OF  open windows after a batch
     late, dead, aside     rows that were set aside, a Parquet file a batch
     results/              the results, where no other sink is given
 
@@ -61,6 +61,7 @@ class Intent:
     before: Any
     after: Any
     over: bool
+    channels: tuple[str, ...]
     finished: tuple[str, ...]
     idle: tuple[str, ...]
 
@@ -78,9 +79,9 @@ class Checkpoint:
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._hold()
+            self._claim(fingerprint)
             for name in ("state", *SIDES):
                 (path / name).mkdir(exist_ok=True)
-            self._claim(fingerprint)
         except OSError as error:
             self.close()
             raise WindowError(
@@ -110,7 +111,7 @@ class Checkpoint:
     def _claim(self, fingerprint: str) -> None:
         file = self.path / "stream.json"
         if not file.exists():
-            foreign = sorted(p.name for p in self.path.iterdir() if p.name not in (".lock", "state", *SIDES))
+            foreign = sorted(p.name for p in self.path.iterdir() if p.name not in (".lock", ".stream.json"))
             if foreign:
                 raise WindowError(
                     f"the folder {self.path} holds other files ({', '.join(foreign[:3])}); "
@@ -136,7 +137,8 @@ class Checkpoint:
         found = self._read_json("intent.json")
         if not found or found["batch"] != self.commit().batch + 1:
             return None
-        return Intent(**{**found, "finished": tuple(found["finished"]), "idle": tuple(found["idle"])})
+        names = ("channels", "finished", "idle")
+        return Intent(**{**found, **{name: tuple(found[name]) for name in names}})
 
     def intend(self, intent: Intent) -> None:
         """Write down what the next batch will do."""
@@ -146,7 +148,7 @@ class Checkpoint:
         """The batch is done; the state before it is not needed any more."""
         self._write_json("commit.json", asdict(commit))
         for file in (self.path / "state").iterdir():
-            if not file.name.startswith(f"{commit.batch:012d}-"):
+            if not (file.name.startswith(f"{commit.batch:012d}-") and file.name.endswith(f"-{commit.shards:04d}")):
                 file.unlink(missing_ok=True)
 
     def schemas(self) -> list[pl.Schema] | None:
@@ -172,7 +174,7 @@ class Checkpoint:
 
     def side(self, kind: str) -> pl.DataFrame | None:
         """All rows of one kind that were set aside, in the order of batches; None where there are none."""
-        files = sorted((self.path / kind).glob("*.parquet"))
+        files = sorted((self.path / kind).glob("[0-9]*.parquet"))
         return pl.concat([pl.read_parquet(file) for file in files], how="diagonal_relaxed") if files else None
 
     def close(self) -> None:
@@ -196,14 +198,17 @@ class Checkpoint:
         replace_file(self.path / name, json.dumps(value).encode(), durable=self.durable)
 
 
-def state_file(folder: Path, batch: int, shard: int) -> Path:
-    """Where the open windows of a shard after a batch are."""
-    return folder / "state" / f"{batch:012d}-{shard:04d}"
+def state_file(folder: Path, batch: int, shard: int, shards: int) -> Path:
+    """Where the open windows of one of `shards` shards after a batch are."""
+    return folder / "state" / f"{batch:012d}-{shard:04d}-{shards:04d}"
 
 
-def replace_file(file: Path, content: bytes, *, durable: bool) -> None:
-    """Write a file whole or not at all. Raises WindowError where the disk is full."""
-    unfinished = file.with_name(f".{file.name}")
+def replace_file(file: Path, content: bytes, *, durable: bool, writer: str = "") -> None:
+    """Write a file whole or not at all; `writer` tells apart those who may write it at the same time.
+
+    Raises WindowError where the disk is full.
+    """
+    unfinished = file.with_name(f".{file.name}{writer}")
     with _explained(file.parent):
         with unfinished.open("wb") as stream:
             stream.write(content)

@@ -70,7 +70,7 @@ class Here(Executor):
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """One shard holds all keys."""
         sides, tables = scanned
-        return [tasks.step(self.folder, number, 0, sides, tables, watermark, self.bound, self.durable)]
+        return [tasks.step(self.folder, number, 0, 1, sides, tables, watermark, self.bound, self.durable)]
 
     def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
         """Read again."""
@@ -106,7 +106,17 @@ class Workers(Executor):
         steps = []
         for shard in range(self.shards):
             where = {"workers": [addresses[shard % len(addresses)]], "allow_other_workers": True} if addresses else {}
-            arguments = (self.folder, number, shard, sides, tables[shard], watermark, self.bound, self.durable)
+            arguments = (
+                self.folder,
+                number,
+                shard,
+                self.shards,
+                sides,
+                tables[shard],
+                watermark,
+                self.bound,
+                self.durable,
+            )
             steps.append(client.submit(tasks.step, *arguments, pure=False, **where))
         found: list[Stepped] = client.gather(steps)
         return found
@@ -131,7 +141,8 @@ class Workers(Executor):
                 if not left or self._client.status != "running":
                     raise ClusterError(
                         f"workers died while they did a batch of the stream, {MOST_TRIES} times "
-                        f"({error}); start the stream again, and if that fails too, give the workers more memory or smaller batches (batch_rows=...)"
+                        f"({error}); start the stream again, and if that fails too, give the workers more memory "
+                        "or smaller batches (batch_rows=...)"
                     ) from error
         raise AssertionError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import polars as pl
@@ -72,7 +72,10 @@ class JoinSpec:
                     f"frame.with_columns(pl.col({right_name!r}).cast(...))",
                     dtypes=(str(left_dtype), str(right_dtype)),
                 )
-        return BoundJoin(self, plans)
+        # What one side still takes in, the other must still have.
+        allowed = max(plan.allowed for plan in plans)
+        first, second = (replace(plan, allowed=allowed) for plan in plans)
+        return BoundJoin(self, (first, second))
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,7 @@ class JoinStore(Store):
         self.bound = bound
         self.sides = (SliceStore(bound.pair[0]), SliceStore(bound.pair[1]))
 
-    def absorb(self, table: pl.DataFrame) -> Emitted:
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
         """Not for joins: tables come with their side."""
         raise NotImplementedError
 
@@ -150,8 +153,7 @@ class JoinStore(Store):
         """Windows that changed after they were given, on either side, with what the other has."""
         changed = []
         for number, side in enumerate(self.sides):
-            filled = [table for n, table in tables if n == number and table.height]
-            rows = side.absorb(pl.concat(filled)).rows if filled else side.empty()
+            rows = side.absorb([table for n, table in tables if n == number]).rows
             changed.append(rows.select(*side.plan.keys, START, END))
         if not any(rows.height for rows in changed):
             return self.nothing()

@@ -46,6 +46,7 @@ class _Next:
     """The batch that could come next: how far it goes, and, once read, what it holds."""
 
     planned: Planned
+    channels: tuple[str, ...]
     idle: tuple[str, ...]
     parts: list[Part]
     scanned: tuple[list[Scanned], Any] | None = None
@@ -93,7 +94,7 @@ class Batches:
         try:
             intent = self.checkpoint.intent()
             if intent is not None:
-                self._do(intent, _Next(Planned(intent.after), intent.idle, self._parts(intent.before, intent.after)))
+                self._do(intent, self._again(intent))
             while not self.commit.over and not self.control.stopping:
                 upcoming = self._looked_ahead() or self._look(self.commit.position, WAIT_S)
                 if upcoming is None:
@@ -101,7 +102,15 @@ class Batches:
                 planned = upcoming.planned
                 finished = tuple(sorted(planned.finished))
                 before = self.commit.position
-                intent = Intent(self.commit.batch + 1, before, planned.after, planned.over, finished, upcoming.idle)
+                intent = Intent(
+                    self.commit.batch + 1,
+                    before,
+                    planned.after,
+                    planned.over,
+                    upcoming.channels,
+                    finished,
+                    upcoming.idle,
+                )
                 self.checkpoint.intend(intent)
                 self._do(intent, upcoming)
         finally:
@@ -116,7 +125,10 @@ class Batches:
         news = planned.after != position or planned.over
         if not news and not self.watermarks.would_move(channels, planned.finished, idle):
             return None
-        return _Next(planned, idle, self._parts(position, planned.after))
+        return _Next(planned, tuple(channels), idle, self._parts(position, planned.after))
+
+    def _again(self, intent: Intent) -> _Next:
+        return _Next(Planned(intent.after), intent.channels, intent.idle, self._parts(intent.before, intent.after))
 
     def _parts(self, before: Position, after: Position) -> list[Part]:
         with self.asking:
@@ -161,11 +173,9 @@ class Batches:
         before = self.commit.watermark
         scanned, handle = given or self.executor.scan(parts, before)
         latest = self.watermarks.with_rows([(s.channel, s.latest) for s in scanned], time.monotonic())
-        with self.asking:
-            channels = self.source.channels
         watermark: int | None = ENDLESS
         if not intent.over:
-            watermark = self.watermarks.watermark(latest, channels, intent.finished, intent.idle)
+            watermark = self.watermarks.watermark(latest, intent.channels, intent.finished, intent.idle)
             if self.source.lookahead and self.ahead is None:
                 position = intent.after
                 work = BackgroundRun(

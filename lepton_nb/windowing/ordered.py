@@ -16,7 +16,7 @@ from lepton_nb.windowing.combine import group_numbers, result_table
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.ranges import Doubling, Index
-from lepton_nb.windowing.slices import key_names, keyed, partial_exprs, seal
+from lepton_nb.windowing.slices import key_names, keyed, seal
 
 TICK = "tick:"
 
@@ -85,9 +85,9 @@ def runs_of(
 
 def _partials(table: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """A slice table with one row for each of `table`."""
-    numbered = table.lazy().with_row_index("row:").group_by("row:", maintain_order=True)
-    keys = [pl.col(name).first() for name in key_names(plan)]
-    return seal(numbered.agg([*keys, *partial_exprs(plan)]).collect(), plan, merged=False)
+    types = plan.input_schema
+    each = [e for partial in plan.partials for e in partial.each(types.get(partial.column), plan.time)]
+    return seal(table.select(*key_names(plan), TICK, *each), plan, merged=False)
 
 
 def _sortable(table: pl.DataFrame, plan: Plan) -> list[str]:

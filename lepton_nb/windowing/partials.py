@@ -58,6 +58,10 @@ class Partial(ABC):
         """From the rows of one (key, slice)."""
 
     @abstractmethod
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """From every row by itself."""
+
+    @abstractmethod
     def merge(self) -> list[pl.Expr]:
         """From partials of one (key, slice)."""
 
@@ -102,6 +106,10 @@ class Rows(Summed):
         """The number of rows."""
         return [pl.len().cast(pl.Int64).alias(self.name)]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """One."""
+        return [pl.lit(1, dtype=pl.Int64).alias(self.name)]
+
 
 @dataclass(frozen=True, slots=True)
 class Known(Summed):
@@ -112,6 +120,10 @@ class Known(Summed):
     def first(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
         """The number of values."""
         return [named(self.column).count().cast(pl.Int64).alias(self.name)]
+
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """One, or none for a null."""
+        return [named(self.column).is_not_null().cast(pl.Int64).alias(self.name)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,11 @@ class Total(Summed):
         assert dtype is not None
         return [named(self.column).cast(sum_dtype(dtype)).sum().alias(self.name)]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """The value."""
+        assert dtype is not None
+        return [named(self.column).cast(sum_dtype(dtype)).fill_null(0).alias(self.name)]
+
 
 @dataclass(frozen=True, slots=True)
 class FloatTotal(Summed):
@@ -136,10 +153,18 @@ class FloatTotal(Summed):
         """The sum."""
         return [named(self.column).cast(pl.Float64).sum().alias(self.name)]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """The value."""
+        return [named(self.column).cast(pl.Float64).fill_null(0.0).alias(self.name)]
+
 
 @dataclass(frozen=True, slots=True)
 class Extreme(Partial):
     """The smallest or the largest value in the column's own type, null where there is none, NaN only if all are."""
+
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """The value."""
+        return [named(self.column).alias(self.name)]
 
     def combine(self, table: pl.DataFrame, ranges: Ranges, users: Sequence[Aggregate]) -> list[pl.Series]:
         """Slices without any value (null) do not count."""
@@ -218,6 +243,13 @@ class Moments(Partial):
             squares.fill_null(0.0).alias(m2),
         ]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """One value has no spread, unless it is no finite number."""
+        values = named(self.column).cast(pl.Float64)
+        n, mean, m2 = self.columns
+        parts = (values.is_not_null().cast(pl.Float64), values.fill_null(0.0), (values - values).fill_null(0.0))
+        return [part.alias(name) for part, name in zip(parts, (n, mean, m2), strict=True)]
+
     def merge(self) -> list[pl.Expr]:
         """n, mean and M2 of all."""
         n, mean, m2 = (pl.col(name) for name in self.columns)
@@ -266,6 +298,11 @@ class Edge(Partial):
         value = self._pick(named(self.column).filter(known & (named(time) == at)))
         return [at.alias(self.columns[0]), value.alias(self.name)]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """The value and its time."""
+        at = pl.when(named(self.column).is_not_null()).then(named(time))
+        return [at.alias(self.columns[0]), named(self.column).alias(self.name)]
+
     def merge(self) -> list[pl.Expr]:
         """Of the partials with the earliest or the latest time."""
         at, value = (pl.col(name) for name in self.columns)
@@ -299,6 +336,10 @@ class Last(Edge):
 class Listed(Partial):
     """A list of values, without nulls."""
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """A list of the value, or an empty one."""
+        return [_alone(named(self.column)).alias(self.name)]
+
     def exploded(self, table: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         """All values of all slices, and the position of the slice that each stands in."""
         flat = table.select(pl.int_range(pl.len(), dtype=pl.Int64).alias("at"), pl.col(self.name).alias("value"))
@@ -322,6 +363,11 @@ class Values(Listed):
         """The values."""
         values = named(self.column) if self.raw else named(self.column).cast(pl.Float64)
         return [values.drop_nulls().sort().alias(self.name)]
+
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """A list of the value, or an empty one."""
+        values = named(self.column) if self.raw else named(self.column).cast(pl.Float64)
+        return [_alone(values).alias(self.name)]
 
     def merge(self) -> list[pl.Expr]:
         """All of them."""
@@ -429,6 +475,10 @@ class Sealed(Partial):
         """The values, which `seal_rows` packs."""
         return [named(self.column).drop_nulls().implode().alias(self.name)]
 
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """A list of the value, which `seal_rows` packs."""
+        return [_alone(named(self.column)).alias(self.name)]
+
     def merge(self) -> list[pl.Expr]:
         """The parts, which `seal_merged` joins."""
         return [pl.col(self.name).implode()]
@@ -467,6 +517,11 @@ def grouped(table: pl.DataFrame, ranges: Ranges, merged: list[pl.Expr]) -> pl.Da
     spread: Any = table[position].with_columns(pl.Series("range", number))
     found: pl.DataFrame = spread.group_by("range", maintain_order=True).agg(merged)
     return found
+
+
+def _alone(values: pl.Expr) -> pl.Expr:
+    """Each value in a list of its own; nulls in an empty one."""
+    return pl.concat_list(values).list.drop_nulls()
 
 
 ROWS = Rows("")

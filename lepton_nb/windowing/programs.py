@@ -104,8 +104,7 @@ class BoundQuery(Bound):
 
     def absorb(self, store: Store, tables: Tables) -> Emitted:
         """All tables at once."""
-        filled = [table for _, table in tables if table.height]
-        return store.absorb(pl.concat(filled)) if filled else store.nothing()
+        return store.absorb([table for _, table in tables])
 
 
 @dataclass(frozen=True)

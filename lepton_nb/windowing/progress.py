@@ -59,9 +59,12 @@ class Meter:
 
 
 def time_of(tick: int | None, dtype: pl.DataType) -> date | None:
-    """A tick as a datetime or date; None for none, and for the end of all times."""
+    """A tick as a datetime or date; None for none, for the end of all times, and for years that Python has not."""
     if tick is None or tick >= ENDLESS:
         return None
     whole = pl.Series([tick], dtype=pl.Int64)
-    found: date = (whole.cast(pl.Int32) if dtype == pl.Date else whole).cast(dtype)[0]
+    try:
+        found: date = (whole.cast(pl.Int32) if dtype == pl.Date else whole).cast(dtype)[0]
+    except (ValueError, OverflowError):
+        return None
     return found

@@ -53,7 +53,7 @@ class WindowState:
         self._keep(self._aside, arrived.aside)
         scanned = batch.ours(lambda: kinds.of(plan).scan(arrived.on_time.lazy(), plan))
         kept, _ = kinds.of(plan).split_aside(scanned, plan)
-        emitted = store.absorb(kept)
+        emitted = store.absorb([kept])
         if emitted.late is not None:
             self._keep(self._late, arrivals.late_in(arrived.on_time, emitted.late, plan))
         return self._given(emitted)
@@ -141,7 +141,8 @@ class WindowState:
 
     def _collected(self, tables: list[pl.DataFrame]) -> pl.DataFrame:
         self._require("late")
-        return pl.concat(tables) if tables else self._empty
+        # Columns that the query does not read may come and go.
+        return pl.concat(tables, how="diagonal_relaxed") if tables else self._empty
 
     @staticmethod
     def _keep(tables: list[pl.DataFrame], table: pl.DataFrame) -> None:

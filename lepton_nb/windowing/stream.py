@@ -118,8 +118,9 @@ class StreamRun(BackgroundRun[None]):
             if "early" in self._kept:
                 return self._kept["early"]
             bound, folder = self._require()
-            shards = range(self._commit.shards)
-            return in_order([tasks.load(folder, self._commit.batch, shard, bound).early() for shard in shards], bound)
+            batch, shards = self._commit.batch, self._commit.shards
+            stores = [tasks.load(folder, batch, shard, shards, bound) for shard in range(shards)]
+            return in_order([store.early() for store in stores], bound)
 
     @property
     def watermark(self) -> date | None:

@@ -7,6 +7,7 @@ in the checkpoint folder, and leaves its own there. A worker that did the step b
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from lepton_nb.windowing import arrivals, batch, blobs, kinds
 from lepton_nb.windowing.checkpoint import replace_file, state_file
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.programs import Bound
+from lepton_nb.windowing.shards import divided
 from lepton_nb.windowing.slices import key_names
 from lepton_nb.windowing.sources.base import Part
 from lepton_nb.windowing.stores.base import Emitted, Store
@@ -80,32 +82,34 @@ def step(
     folder: Path,
     number: int,
     shard: int,
+    shards: int,
     sides: Sequence[int],
     tables: Sequence[pl.DataFrame],
     watermark: int | None,
     bound: Bound,
     durable: bool,
 ) -> Stepped:
-    """Do batch `number` for one shard; `sides` are those that the tables belong to."""
-    store = _store(folder, number - 1, shard, bound)
+    """Do batch `number` for one of `shards` shards; `sides` are those that the tables belong to."""
+    store = _store(folder, number - 1, shard, shards, bound)
     absorbed = bound.absorb(store, list(zip(sides, tables, strict=True)))
     closed = store.advance(watermark) if watermark is not None else store.nothing()
-    save(store, folder, number, shard, durable=durable)
+    save(store, folder, number, shard, shards, durable=durable)
     _warm[str(folder), shard] = (number, store)
     emitted = Emitted(pl.concat([absorbed.rows, closed.rows]), absorbed.retracted, absorbed.late)
     return Stepped(emitted, store.rows, store.memory_bytes)
 
 
-def save(store: Store, folder: Path, number: int, shard: int, *, durable: bool) -> None:
+def save(store: Store, folder: Path, number: int, shard: int, shards: int, *, durable: bool) -> None:
     """Leave a shard's state after a batch in the checkpoint folder."""
     content = blobs.packed({"watermark": store.watermark}, store.dump())
-    replace_file(state_file(folder, number, shard), content, durable=durable)
+    # A step whose worker was given up may still be running beside its second try.
+    replace_file(state_file(folder, number, shard, shards), content, durable=durable, writer=uuid.uuid4().hex)
 
 
-def load(folder: Path, number: int, shard: int, bound: Bound) -> Store:
+def load(folder: Path, number: int, shard: int, shards: int, bound: Bound) -> Store:
     """A shard's state after a batch. Raises WindowError where it is missing or damaged."""
     store = bound.new_store()
-    file = state_file(folder, number, shard)
+    file = state_file(folder, number, shard, shards)
     try:
         header, tables = blobs.unpacked(file.read_bytes())
     except FileNotFoundError as error:
@@ -124,31 +128,17 @@ def forget(folder: Path) -> None:
         del _warm[key]
 
 
-def _store(folder: Path, number: int, shard: int, bound: Bound) -> Store:
+def _store(folder: Path, number: int, shard: int, shards: int, bound: Bound) -> Store:
     warm = _warm.pop((str(folder), shard), None)
     # Taken out while it changes: a step that fails half way leaves nothing behind but the file of the batch before.
     if warm is not None and warm[0] == number:
         return warm[1]
-    return load(folder, number, shard, bound) if number else bound.new_store()
-
-
-def divided(table: pl.DataFrame, keys: Sequence[str], shards: int) -> list[pl.DataFrame]:
-    """A table cut into `shards` by key: rows of one key stay together."""
-    if shards == 1 or not keys:
-        return [table, *[table.clear() for _ in range(shards - 1)]]
-    # As text: the codes of categories differ between processes.
-    columns = [
-        pl.col(key).cast(pl.String) if isinstance(table.schema[key], pl.Categorical | pl.Enum) else pl.col(key)
-        for key in keys
-    ]
-    shard = pl.struct(columns).hash(seed=0) % shards
-    numbered = table.with_columns(shard.cast(pl.Int64).alias("shard:"))
-    return [numbered.filter(pl.col("shard:") == number).drop("shard:") for number in range(shards)]
+    return load(folder, number, shard, shards, bound) if number else bound.new_store()
 
 
 def divide_anew(folder: Path, number: int, bound: Bound, before: int, shards: int, *, durable: bool) -> None:
     """Bring the state after a batch from `before` shards to `shards`: keys move with their windows."""
-    stores = [load(folder, number, shard, bound) for shard in range(before)]
+    stores = [load(folder, number, shard, before, bound) for shard in range(before)]
     watermark = stores[0].watermark if stores else None
     names = {name for store in stores for name in store.dump()}
     whole = {name: pl.concat([s.dump()[name] for s in stores if name in s.dump()]) for name in names}
@@ -156,4 +146,4 @@ def divide_anew(folder: Path, number: int, bound: Bound, before: int, shards: in
     for shard in range(shards):
         store = bound.new_store()
         store.load({name: tables[shard] for name, tables in pieces.items()}, watermark)
-        save(store, folder, number, shard, durable=durable)
+        save(store, folder, number, shard, shards, durable=durable)

@@ -86,7 +86,9 @@ def found(table):
     return [tuple(map(reference.plain, row)) for row in flat.rows()]
 
 
-@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.none() | TIME, VALUE), max_size=25), st.data())
+@given(
+    shapes(), st.lists(st.tuples(st.sampled_from(["a", "b", None]), st.none() | TIME, VALUE), max_size=25), st.data()
+)
 def test_a_table_whole_and_in_parts(shape, rows, data):
     kind, lengths, query = shape
     rows.append(("a", 0, 1.0))
@@ -99,7 +101,12 @@ def test_a_table_whole_and_in_parts(shape, rows, data):
     assert found(batch.finish(tables, plan).table) == right
 
 
-@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b"]), TIME, VALUE), max_size=25), st.integers(0, 8), st.randoms())
+@given(
+    shapes(),
+    st.lists(st.tuples(st.sampled_from(["a", "b"]), TIME, VALUE), max_size=25),
+    st.integers(0, 8),
+    st.randoms(),
+)
 def test_a_stream_in_any_order_within_the_bound(shape, rows, bound, chance):
     """Rows are shuffled by up to `bound`, cut anywhere, and the state is saved and restored on the way."""
     kind, lengths, query = shape

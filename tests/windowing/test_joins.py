@@ -24,8 +24,10 @@ def pair(left, right, shape=lambda query: query.tumbling("10s")):
 
 
 def on(query, frame):
-    return lnb.windows(frame, time=query.spec.time, key=query.spec.keys).agg(**dict(query.spec.aggregates))._shaped(
-        query.spec.shape
+    return (
+        lnb.windows(frame, time=query.spec.time, key=query.spec.keys)
+        .agg(**dict(query.spec.aggregates))
+        ._shaped(query.spec.shape)
     )
 
 

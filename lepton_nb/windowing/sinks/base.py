@@ -40,7 +40,7 @@ class Sink(ABC):
         """Every window once, with its latest values, sorted by key, then window_start, then window_end."""
         raise WindowError(f"a {self.name} sink cannot be read back; read its rows where they went")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (not every one has something to give back)
         """Give back what `open` took. Safe to call twice."""
 
     def __enter__(self) -> Self:

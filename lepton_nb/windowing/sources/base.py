@@ -65,6 +65,8 @@ class Source(ABC):
     """Where rows come from. `channels` have a watermark each; the stream's is the smallest of them."""
 
     name: ClassVar[str]
+    # Whether `plan` may be asked for the next batch while one is under way; not where asking can take for ever.
+    lookahead: ClassVar[bool] = True
 
     @abstractmethod
     def open(self, columns: Sequence[str], parallel: int) -> None:
@@ -95,10 +97,10 @@ class Source(ABC):
     def parts(self, before: Position, after: Position) -> Sequence[Part]:
         """What lies between two positions, in order; the same rows whenever it is asked."""
 
-    def committed(self, position: Position) -> None:
+    def committed(self, position: Position) -> None:  # noqa: B027 (not every one wants to know)
         """All up to `position` has been processed and stored, for good."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (not every one has something to give back)
         """Give back what `open` took. Safe to call twice."""
 
     def __enter__(self) -> Self:

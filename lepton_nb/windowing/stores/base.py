@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,8 +40,8 @@ class Store(ABC):
         self.table: pl.DataFrame | None = None
 
     @abstractmethod
-    def absorb(self, table: pl.DataFrame) -> Emitted:
-        """Take in partial results; gives the windows that have been given before and change, whole."""
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
+        """Take in partial results of one or more parts; gives the windows given before that change, whole."""
 
     def advance(self, watermark: int) -> Emitted:
         """Move the watermark on, never back; gives the windows that this closes, sorted by key, then start."""

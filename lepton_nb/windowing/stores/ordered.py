@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
@@ -25,11 +27,12 @@ class OrderedStore(Store):
         super().__init__(plan)
         self.counts: pl.DataFrame | None = None
 
-    def absorb(self, table: pl.DataFrame) -> Emitted:
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
         """Nothing comes again: results are given once, when the watermark has passed."""
-        if table.height:
+        filled = [table for table in tables if table.height]
+        if filled:
             known = [] if self.table is None else [self.table]
-            self.table = ordered.merge([*known, table], self.plan)
+            self.table = ordered.merge([*known, *filled], self.plan)
         return self.nothing()
 
     def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:

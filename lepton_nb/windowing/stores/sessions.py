@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from lepton_nb.windowing import sessions
@@ -24,11 +26,12 @@ class SessionStore(Store):
         assert isinstance(self.plan.layout, Sessions)
         return self.plan.layout.gap
 
-    def absorb(self, table: pl.DataFrame) -> Emitted:
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
         """Sessions merge first, then are tested: what has merged with a living session is not late."""
-        if not table.height:
+        filled = [table for table in tables if table.height]
+        if not filled:
             return self.nothing()
-        fresh = table.with_columns(pl.lit(False).alias(GIVEN), pl.lit(True).alias(FRESH))
+        fresh = pl.concat(filled).with_columns(pl.lit(False).alias(GIVEN), pl.lit(True).alias(FRESH))
         parts = [fresh] if self.table is None else [self.table.with_columns(pl.lit(False).alias(FRESH)), fresh]
         pieces = pl.concat(parts, how="diagonal").sort([*self.keys, FROM, TO])
         pieces = pieces.with_columns(sessions.numbered(self.plan, pl.col(FROM), pl.col(TO)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -39,19 +41,21 @@ class SliceStore(Store):
         assert isinstance(self.plan.layout, Grid | Steps | Rolling)
         return self.plan.layout
 
-    def absorb(self, table: pl.DataFrame) -> Emitted:
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
         """Windows that were closed before and hold one of these slices come again."""
-        known = [] if self.table is None else [self.table]
-        merged = slices.merge([*known, table], self.plan) if table.height else self.table
-        self.table = merged
-        if merged is None or not table.height:
+        filled = [table for table in tables if table.height]
+        if not filled:
             return self.nothing()
+        known = [] if self.table is None else [self.table]
+        self.table = merged = slices.merge([*known, *filled], self.plan)
         over, gone = ended(self.plan, self.watermark), expired(self.plan, self.watermark)
-        touched = table.filter(self.layout.low(pl.col(SLICE)) <= over)
+        # A slice may come from several parts of a batch.
+        fresh = pl.concat([table.select(*self.keys, SLICE) for table in filled]).unique()
+        touched = fresh.filter(self.layout.low(pl.col(SLICE)) <= over)
         if not touched.height:
             return self.nothing()
         marked = self._around(merged, touched).join(
-            touched.select(*self.keys, SLICE, pl.lit(True).alias("touched")),
+            touched.with_columns(pl.lit(True).alias("touched")),
             on=[*self.keys, SLICE],
             how="left",
             maintain_order="left",
