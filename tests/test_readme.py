@@ -7,15 +7,38 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.slow
-def test_the_example_runs_as_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+def run_example(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(examples) == 2
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(example, "README.md", "exec"), names)
+    exec(compile(examples[number], "README.md", "exec"), names)
+    return names
+
+
+@pytest.mark.slow
+def test_the_example_runs_as_it_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = run_example(0, tmp_path, monkeypatch)
     assert names["delays"].columns == ["carrier", "window_start", "window_end", "flights", "mean_delay", "p95"]
     assert names["run"].history.height == 3
     assert names["cluster"].closed
     assert "'auc': " in capsys.readouterr().out
+
+
+def test_the_live_example_runs_as_it_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = run_example(1, tmp_path, monkeypatch)
+    table, late = names["stream"].table(), names["stream"].late()
+    assert table.columns == ["origin", "window_start", "window_end", "flights", "mean_delay", "carriers"]
+    assert table.height > 20_000
+    assert 0 < late.height < 10_000
+    # Every row is in six windows or, at the worst, late.
+    assert table["flights"].sum() >= 6 * (names["seen"].height - late.height)
+    assert (tmp_path / "delays.duckdb").exists()
+    assert "SELECT" in capsys.readouterr().out.upper()
 
 
 def test_links_and_pictures_are_there() -> None:
