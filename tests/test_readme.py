@@ -33,8 +33,8 @@ def test_the_live_example_runs_as_it_is_printed(
     names = run_example(1, tmp_path, monkeypatch)
     table, late = names["stream"].table(), names["stream"].late()
     assert table.columns == ["origin", "window_start", "window_end", "flights", "mean_delay", "carriers"]
-    assert table.height > 20_000
-    assert 0 < late.height < 10_000
+    assert table.height > 2_000
+    assert 0 < late.height < 100
     # Every row is in six windows or, at the worst, late.
     assert table["flights"].sum() >= 6 * (names["seen"].height - late.height)
     assert (tmp_path / "delays.duckdb").exists()
