@@ -35,8 +35,9 @@ def test_the_live_example_runs_as_it_is_printed(
     assert table.columns == ["origin", "window_start", "window_end", "flights", "mean_delay", "carriers"]
     assert table.height > 2_000
     assert 0 < late.height < 100
-    # Every row is in six windows or, at the worst, late.
-    assert table["flights"].sum() >= 6 * (names["seen"].height - late.height)
+    # A row that is not late is in six windows, or in fewer where it came too late for the others.
+    on_time = names["seen"].height - late.height
+    assert 5.9 * on_time < table["flights"].sum() <= 6 * on_time
     assert (tmp_path / "delays.duckdb").exists()
     assert "SELECT" in capsys.readouterr().out.upper()
 
