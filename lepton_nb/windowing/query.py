@@ -197,7 +197,8 @@ class WindowQuery:
             longer holds back the watermark.
 
         A window is emitted when the watermark, which trails the latest time by `lateness(out_of_order=...)`, has
-        reached its end; the watermark moves between batches. What is still open when the source ends is then emitted.
+        reached its end; the watermark moves between batches. All keys of a window are emitted in one batch, so that a
+        function as sink can compare them. What is still open when the source ends is then emitted.
         Raises WindowError for a source, sink or option that cannot be.
         """
         from lepton_nb.windowing import stream as streams
