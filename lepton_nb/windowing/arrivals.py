@@ -1,75 +1,130 @@
-"""What comes in with a batch, told apart: rows on time, late rows, and rows without a time or a key."""
+"""What comes in with a batch, told apart: on time, late, contested, and without a time or a key."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import slices
-from lepton_nb.windowing.assign import Grid, Rolling, Sessions, Steps
+from lepton_nb.windowing.assign import Grid, Sessions, Steps
 from lepton_nb.windowing.calendars import tick_ns
+from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.durations import DAY_NS
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.sessions import FROM, TO
-from lepton_nb.windowing.stores.base import ENDLESS
 from lepton_nb.windowing.stores.slices import expired
 
 _MS_NS = 1_000_000
 _US_NS = 1_000
 
+Mask = npt.NDArray[np.bool_]
+
+
+# Columns of contested rows: the watermark that each met, and whether it may be late.
+MET = "watermark:"
+SUSPECT = "suspect:"
+
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Rows of a batch. Late sessions are found only by merging (`late_in`), so with these `late` is empty."""
+    """Rows of a batch, told apart.
+
+    on_time: rows for all of whose windows it is early enough, whatever comes between. late: rows too late for all.
+    aside: rows without a time or a key. contested: rows for which the order of arrival matters: with MET and SUSPECT,
+    in that order. earliest, latest: ticks over all rows.
+    """
 
     on_time: pl.DataFrame
     late: pl.DataFrame
     aside: pl.DataFrame
+    contested: pl.DataFrame
+    earliest: int | None
     latest: int | None
 
 
-def sort_out(frame: pl.DataFrame, plan: Plan, watermark: int | None) -> Arrivals:
-    """Tell the rows of `frame` apart; `latest` is the tick of the latest time in it."""
-    empty = frame.clear()
-    times = frame.get_column(plan.time)
-    aside = empty
+def sort_out(frame: pl.DataFrame, plan: Plan, clock: RowClock) -> Arrivals:
+    """Tell the rows of `frame`, which are in the order of their arrival, apart.
+
+    A row meets the watermark that the rows before it have brought about. Where it is late for some of its windows but
+    not for others, or, with sessions, where it may be late, it is contested: it counts after the windows that were
+    closed by then. Where the clock stands still, the state is at its watermark, and decides itself.
+    """
+    aside = frame.clear()
     if any(frame.get_column(name).has_nulls() for name in (plan.time, *plan.keys)):
         incomplete = pl.any_horizontal([named(name).is_null() for name in (plan.time, *plan.keys)])
         aside, frame = frame.filter(incomplete), frame.filter(~incomplete)
-    latest: Any = times.to_physical().max()
-    late = empty
-    test = late_test(plan, watermark)
-    if test is not None and frame.height:
-        # The earliest row tells in most batches that none is late; but not if it may lie between windows.
-        gaps = isinstance(plan.layout, Grid) and plan.layout.gaps
-        looked_at = frame if gaps else frame.select(named(plan.time).min())
-        if looked_at.select(test.any()).item():
-            late, frame = frame.filter(test), frame.filter(~test)
-    return Arrivals(frame, late, aside, None if latest is None else int(latest))
+    ticks = frame.get_column(plan.time).to_physical().cast(pl.Int64)
+    earliest, latest = _edges(ticks)
+    none = frame.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias(MET), pl.lit(False).alias(SUSPECT))
+    if not may_be_late(earliest, plan, clock.at_end(latest)):
+        return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
+    met = clock.at_rows(ticks)
+    suspect = (ticks + reach(plan) <= met).fill_null(False).to_numpy()
+    if isinstance(plan.layout, Sessions):
+        late = np.zeros(len(suspect), dtype=bool)
+        contested = _of_same_keys(frame, suspect, plan) if clock.moving else late
+    else:
+        late, contested = _told_apart(frame, met, suspect, plan, clock)
+    marked = frame.with_columns(met.alias(MET), pl.Series(SUSPECT, suspect)).filter(pl.Series(contested))
+    on_time = frame if not (late.any() or contested.any()) else frame.filter(pl.Series(~late & ~contested))
+    return Arrivals(on_time, frame.filter(pl.Series(late)), aside, marked, earliest, latest)
 
 
-def late_test(plan: Plan, watermark: int | None) -> pl.Expr | None:
-    """True for the rows that come too late for all their windows; None where no row can be, or merging decides.
+def reach(plan: Plan) -> int:
+    """What becomes of a row at time t depends on the order only where the watermark has reached t plus this many ticks.
 
-    A row whose result is its own (rolling windows, windows of rows) is late once that is given.
+    With sessions a row that is not late itself may still come after the end of one that it would have joined.
     """
-    if watermark is None or isinstance(plan.layout, Sessions):
-        return None
-    if watermark >= ENDLESS:
-        return pl.lit(True)
-    if isinstance(plan.layout, Grid | Steps):
-        window: pl.Expr = plan.layout.high(slices.slice_of(plan))
-        if plan.layout.gaps:
-            # Time between windows belongs to none, before the watermark and after.
-            return (window <= expired(plan, watermark)) & (slices.slice_of(plan) % 2 == 0)
-        return window <= expired(plan, watermark)
-    allowed = plan.allowed if isinstance(plan.layout, Rolling) else 0
-    return plan.calendar.units(named(plan.time)) <= watermark - allowed
+    return plan.allowed - isinstance(plan.layout, Sessions)
+
+
+def may_be_late(earliest: int | None, plan: Plan, watermark: int | None) -> bool:
+    """Whether any of some rows can be late, by the earliest of them and the watermark after the last."""
+    return earliest is not None and watermark is not None and earliest + reach(plan) <= watermark
+
+
+def _edges(ticks: pl.Series) -> tuple[int | None, int | None]:
+    if not len(ticks):
+        return None, None
+    low, high = ticks.min(), ticks.max()
+    return cast("int", low), cast("int", high)
+
+
+def _of_same_keys(frame: pl.DataFrame, suspect: Mask, plan: Plan) -> Mask:
+    """All rows of the keys of suspects: their sessions depend on the order."""
+    if not suspect.any() or not plan.keys:
+        return np.full(len(suspect), bool(suspect.any()))
+    keys = [named(key) for key in plan.keys]
+    theirs = frame.filter(pl.Series(suspect)).select(keys).unique().with_columns(pl.lit(True).alias(SUSPECT))
+    found = frame.select(keys).join(theirs, on=list(plan.keys), how="left", maintain_order="left")
+    return np.asarray(found.get_column(SUSPECT).is_not_null().to_numpy())
+
+
+def _told_apart(frame: pl.DataFrame, met: pl.Series, suspect: Mask, plan: Plan, clock: RowClock) -> tuple[Mask, Mask]:
+    """Which suspects are late for all their windows, and which only for some."""
+    late, contested = np.zeros(len(suspect), dtype=bool), np.zeros(len(suspect), dtype=bool)
+    if not isinstance(plan.layout, Grid | Steps):
+        # A row whose result is its own is late once that is given.
+        return suspect, contested
+    place = np.flatnonzero(suspect)
+    rows, watermarks = frame[place], met.to_numpy()[place]
+    slice_ = rows.select(slices.slice_of(plan)).to_series().to_numpy()
+    different, which = np.unique(watermarks, return_inverse=True)
+    gone = np.array([expired(plan, int(watermark)) for watermark in different], dtype=np.int64)[which]
+    # Time between windows belongs to none, before the watermark and after.
+    held = slice_ % 2 == 0 if plan.layout.gaps else np.ones(len(place), dtype=bool)
+    all_gone = plan.layout.high(slice_) <= gone
+    late[place] = held & all_gone
+    moved = np.ones(len(place), dtype=bool) if clock.before is None else watermarks > clock.before
+    contested[place] = held & ~all_gone & (plan.layout.low(slice_) <= gone) & moved
+    return late, contested
 
 
 def late_in(frame: pl.DataFrame, late: pl.DataFrame, plan: Plan) -> pl.DataFrame:

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from lepton_nb.errors import ClusterError
 from lepton_nb.windowing import tasks
+from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.programs import Bound
 from lepton_nb.windowing.sources.base import Part
-from lepton_nb.windowing.tasks import Scanned, Stepped
+from lepton_nb.windowing.tasks import Piece, Scanned, Stepped
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -35,16 +34,12 @@ class Executor(ABC):
         self.durable = durable
 
     @abstractmethod
-    def scan(self, parts: Sequence[Part], watermark: int | None) -> tuple[list[Scanned], Any]:
-        """Read parts: what they held, and a handle on their partial results for `step`."""
+    def scan(self, parts: Sequence[Part], clocks: Sequence[RowClock]) -> tuple[list[Scanned], Any]:
+        """Read parts, each with its clock: what they held, and a handle on their pieces for `step`."""
 
     @abstractmethod
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """Merge the partial results into the state after batch `number` - 1: one answer a shard."""
-
-    @abstractmethod
-    def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
-        """Rows of the parts in late sessions."""
 
     def retried(self, work: Any) -> Any:
         """The result of `work()`, done anew where workers were lost."""
@@ -61,20 +56,14 @@ class Here(Executor):
     shards = 1
     parallel = 1
 
-    def scan(self, parts: Sequence[Part], watermark: int | None) -> tuple[list[Scanned], Any]:
+    def scan(self, parts: Sequence[Part], clocks: Sequence[RowClock]) -> tuple[list[Scanned], Any]:
         """One part after the other."""
-        done = [tasks.scan(part, self.bound, watermark, 1) for part in parts]
-        heads = [scanned for scanned, _ in done]
-        return heads, ([head.side for head in heads], [tables[0] for _, tables in done])
+        done = [tasks.scan(part, self.bound, clock, 1) for part, clock in zip(parts, clocks, strict=True)]
+        return [scanned for scanned, _ in done], [pieces[0] for _, pieces in done]
 
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """One shard holds all keys."""
-        sides, tables = scanned
-        return [tasks.step(self.folder, number, 0, 1, sides, tables, watermark, self.bound, self.durable)]
-
-    def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
-        """Read again."""
-        return pl.concat([tasks.late_rows(part, late, self.bound, watermark) for part in parts])
+        return [tasks.step(self.folder, number, 0, 1, scanned, watermark, self.bound, self.durable)]
 
 
 class Workers(Executor):
@@ -90,18 +79,20 @@ class Workers(Executor):
         self.parallel = threads(client)
         self.shards = self.parallel if bound.keys else 1
 
-    def scan(self, parts: Sequence[Part], watermark: int | None) -> tuple[list[Scanned], Any]:
-        """The tables stay on the workers."""
+    def scan(self, parts: Sequence[Part], clocks: Sequence[RowClock]) -> tuple[list[Scanned], Any]:
+        """The pieces stay on the workers."""
         client: Any = self._client
-        done = [client.submit(tasks.scan, part, self.bound, watermark, self.shards, pure=False) for part in parts]
+        done = [
+            client.submit(tasks.scan, part, self.bound, clock, self.shards, pure=False)
+            for part, clock in zip(parts, clocks, strict=True)
+        ]
         heads = [client.submit(_head, scan, pure=False) for scan in done]
-        tables = [[client.submit(_table, scan, n, pure=False) for scan in done] for n in range(self.shards)]
-        return client.gather(heads), ([tasks.side_of(part) for part in parts], tables)
+        pieces = [[client.submit(_piece, scan, n, pure=False) for scan in done] for n in range(self.shards)]
+        return client.gather(heads), pieces
 
     def step(self, number: int, scanned: Any, watermark: int | None) -> list[Stepped]:
         """A shard prefers the worker that has its state in memory."""
         client: Any = self._client
-        sides, tables = scanned
         addresses = sorted(client.scheduler_info(n_workers=-1)["workers"])
         steps = []
         for shard in range(self.shards):
@@ -111,8 +102,7 @@ class Workers(Executor):
                 number,
                 shard,
                 self.shards,
-                sides,
-                tables[shard],
+                scanned[shard],
                 watermark,
                 self.bound,
                 self.durable,
@@ -120,13 +110,6 @@ class Workers(Executor):
             steps.append(client.submit(tasks.step, *arguments, pure=False, **where))
         found: list[Stepped] = client.gather(steps)
         return found
-
-    def late_rows(self, parts: Sequence[Part], late: pl.DataFrame, watermark: int | None) -> pl.DataFrame:
-        """Each part is read again by a worker."""
-        client: Any = self._client
-        found = [client.submit(tasks.late_rows, part, late, self.bound, watermark, pure=False) for part in parts]
-        tables: list[pl.DataFrame] = client.gather(found)
-        return pl.concat(tables)
 
     def retried(self, work: Any) -> Any:
         """Begins a batch anew where its workers died; after a few times a ClusterError."""
@@ -137,8 +120,15 @@ class Workers(Executor):
         for left in reversed(range(MOST_TRIES)):
             try:
                 return work()
-            except (CancelledError, CommClosedError, KilledWorker) as error:
-                if not left or self._client.status != "running":
+            except Exception as error:
+                if self._client.status != "running":
+                    raise ClusterError(
+                        f"the cluster was closed while the stream ran ({error}); start the stream again with another: "
+                        "it goes on where it was if it has a checkpoint folder"
+                    ) from error
+                if not isinstance(error, CancelledError | CommClosedError | KilledWorker):
+                    raise
+                if not left:
                     raise ClusterError(
                         f"workers died while they did a batch of the stream, {MOST_TRIES} times "
                         f"({error}); start the stream again, and if that fails too, give the workers more memory "
@@ -164,9 +154,9 @@ def threads(client: Client) -> int:
     return int(found)
 
 
-def _head(pair: tuple[Scanned, list[pl.DataFrame]]) -> Scanned:
+def _head(pair: tuple[Scanned, list[Piece]]) -> Scanned:
     return pair[0]
 
 
-def _table(pair: tuple[Scanned, list[pl.DataFrame]], shard: int) -> pl.DataFrame:
+def _piece(pair: tuple[Scanned, list[Piece]], shard: int) -> Piece:
     return pair[1][shard]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.windowing import arrivals
 from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
+from lepton_nb.windowing.clocks import row_clock
 from lepton_nb.windowing.executors import Executor
 from lepton_nb.windowing.pairs import SIDES as SIDE_NAMES
 from lepton_nb.windowing.programs import Bound
@@ -128,17 +130,43 @@ class Batches:
         return _Next(planned, tuple(channels), idle, self._parts(position, planned.after))
 
     def _again(self, intent: Intent) -> _Next:
-        return _Next(Planned(intent.after), intent.channels, intent.idle, self._parts(intent.before, intent.after))
+        planned = Planned(intent.after, finished=frozenset(intent.finished))
+        return _Next(planned, intent.channels, intent.idle, self._parts(intent.before, intent.after))
 
     def _parts(self, before: Position, after: Position) -> list[Part]:
         with self.asking:
             return list(self.source.parts(before, after))
 
-    def _read_ahead(self, control: Control, position: Position, watermark: int | None) -> _Next | None:
+    def _read_ahead(
+        self, control: Control, position: Position, latest: Mapping[str, int], watermark: int | None
+    ) -> _Next | None:
         upcoming = self._look(position, 0.0)
         if upcoming is None or not upcoming.parts or control.stopping:
             return None
-        return replace(upcoming, scanned=self.executor.scan(upcoming.parts, watermark))
+        return replace(upcoming, scanned=self._scan(upcoming, latest, watermark))
+
+    def _scan(self, upcoming: _Next, latest: Mapping[str, int], watermark: int | None) -> tuple[list[Scanned], Any]:
+        """Read a batch's parts, each with the clock of its channel after the parts before it."""
+        telling = (upcoming.channels, upcoming.planned.finished, upcoming.idle)
+        clocks = [
+            row_clock(part.channel, latest, watermark, self.bound.out_of_order, *telling) for part in upcoming.parts
+        ]
+        scanned, handle = self.executor.scan(upcoming.parts, clocks)
+        seen: dict[str, int] = {}
+        exact = []
+        for clock, head in zip(clocks, scanned, strict=True):
+            known = seen.get(head.channel)
+            exact.append(replace(clock, latest=clock.at_least(known)))
+            if head.latest is not None:
+                seen[head.channel] = head.latest if known is None else max(known, head.latest)
+        # Parts are read side by side, so a later part of a channel does not know what the earlier ones showed. That
+        # matters only where a row of it may be late.
+        matters = [
+            clock != better
+            and arrivals.may_be_late(head.earliest, self.bound.plans[head.side], better.at_end(head.latest))
+            for clock, better, head in zip(clocks, exact, scanned, strict=True)
+        ]
+        return self.executor.scan(upcoming.parts, exact) if any(matters) else (scanned, handle)
 
     def _looked_ahead(self) -> _Next | None:
         """What the other thread has found; None where it found nothing, or failed: it is then tried again in turn."""
@@ -154,7 +182,7 @@ class Batches:
         begun = time.monotonic()
         given = [upcoming.scanned]  # used once: a second try reads again
         commit, rows, retracted, aside, sizes = self.executor.retried(
-            lambda: self._compute(intent, upcoming.parts, given.pop() if given else None)
+            lambda: self._compute(intent, upcoming, given.pop() if given else None)
         )
         with self.storing:
             for kind, table in aside.items():
@@ -169,9 +197,8 @@ class Batches:
         with self.asking:
             self.source.committed(commit.position)
 
-    def _compute(self, intent: Intent, parts: list[Part], given: tuple[list[Scanned], Any] | None) -> Any:
-        before = self.commit.watermark
-        scanned, handle = given or self.executor.scan(parts, before)
+    def _compute(self, intent: Intent, upcoming: _Next, given: tuple[list[Scanned], Any] | None) -> Any:
+        scanned, handle = given or self._scan(upcoming, self.commit.latest, self.commit.watermark)
         latest = self.watermarks.with_rows([(s.channel, s.latest) for s in scanned], time.monotonic())
         watermark: int | None = ENDLESS
         if not intent.over:
@@ -179,18 +206,16 @@ class Batches:
             if self.source.lookahead and self.ahead is None:
                 position = intent.after
                 work = BackgroundRun(
-                    lambda control: self._read_ahead(control, position, watermark), f"{self.control.name}-next"
+                    lambda control: self._read_ahead(control, position, latest, watermark), f"{self.control.name}-next"
                 )
                 self.ahead = work.start()
         stepped = self.executor.step(intent.batch, handle, watermark)
         aside = {kind: _together([self._labelled(s, kind) for s in scanned]) for kind in SIDES}
-        late = [s.emitted.late for s in stepped if s.emitted.late is not None]
-        if late:
-            found = self.executor.late_rows(parts, pl.concat(late), before)
-            aside["late"] = _together([aside["late"], found])
+        late = [s.late for s in stepped if s.late is not None]
+        aside["late"] = _together([aside["late"], *late])
         counts = {kind: self.commit.set_aside.get(kind, 0) + table.height for kind, table in aside.items()}
-        rows = in_order([s.emitted.rows for s in stepped], self.bound)
-        retracted = pl.concat([s.emitted.retracted for s in stepped])
+        rows = in_order([s.rows for s in stepped], self.bound)
+        retracted = pl.concat([s.retracted for s in stepped])
         commit = Commit(
             batch=intent.batch,
             position=intent.after,

@@ -10,6 +10,7 @@ import polars as pl
 from lepton_nb.data import frames
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals, batch, blobs, kinds
+from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.plan import Plan, bind
 from lepton_nb.windowing.stores import store_for
 from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
@@ -48,7 +49,7 @@ class WindowState:
         table = frames.eager(frame)
         plan, store = self._bound(table.schema)
         batch.check_types(table.schema, plan)
-        arrived = arrivals.sort_out(table, plan, store.watermark)
+        arrived = arrivals.sort_out(table, plan, RowClock(store.watermark))
         self._keep(self._late, arrived.late)
         self._keep(self._aside, arrived.aside)
         scanned = batch.ours(lambda: kinds.of(plan).scan(arrived.on_time.lazy(), plan))

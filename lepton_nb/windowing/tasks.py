@@ -8,7 +8,7 @@ in the checkpoint folder, and leaves its own there. A worker that did the step b
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,22 +16,27 @@ import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals, batch, blobs, kinds
+from lepton_nb.windowing.assign import Sessions
 from lepton_nb.windowing.checkpoint import replace_file, state_file
+from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.partials import named
+from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.programs import Bound
 from lepton_nb.windowing.shards import divided
 from lepton_nb.windowing.slices import key_names
 from lepton_nb.windowing.sources.base import Part
+from lepton_nb.windowing.spec import END, START
 from lepton_nb.windowing.stores.base import Emitted, Store
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a part held, but for its partial results. latest: the latest tick in it."""
+    """What a part held, but for what `step` takes. earliest, latest: ticks of its rows."""
 
     channel: str
     side: int
     rows: int
+    earliest: int | None
     latest: int | None
     late: pl.DataFrame
     aside: pl.DataFrame
@@ -39,31 +44,47 @@ class Scanned:
 
 
 @dataclass(frozen=True)
-class Stepped:
-    """What a shard gave, and the size of its state."""
+class Piece:
+    """What a part holds for one shard: partial results, and rows for which the order of arrival matters."""
 
-    emitted: Emitted
+    side: int
+    table: pl.DataFrame
+    contested: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """What a shard gave, the rows that turned out to be late, and the size of its state."""
+
+    rows: pl.DataFrame
+    retracted: pl.DataFrame
+    late: pl.DataFrame | None
     state_rows: int
     state_bytes: int
 
+
+TURN = "turn:"
 
 # The stores that this process has in memory, by folder and shard, each with the batch after which it stands.
 _warm: dict[tuple[str, int], tuple[int, Store]] = {}
 
 
-def scan(part: Part, bound: Bound, watermark: int | None, shards: int) -> tuple[Scanned, list[pl.DataFrame]]:
-    """Read a part; its partial results are cut into `shards` tables by key."""
+def scan(part: Part, bound: Bound, clock: RowClock, shards: int) -> tuple[Scanned, list[Piece]]:
+    """Read a part, and cut what it holds into `shards` pieces by key."""
     read = part.read()
     side = side_of(part)
     plan = bound.plans[side]
     batch.check_types(read.frame.schema, plan)
-    arrived = arrivals.sort_out(read.frame, plan, watermark)
-    kind = kinds.of(plan)
-    table, _ = kind.split_aside(batch.ours(lambda: kind.scan(arrived.on_time.lazy(), plan)), plan)
+    arrived = arrivals.sort_out(read.frame, plan, clock)
     needed = [named(column) for column in plan.columns]
+    contested = arrived.contested.select(*needed, arrivals.MET, arrivals.SUSPECT)
+    tables = divided(_scanned(arrived.on_time, plan), key_names(plan), shards)
+    pieces = [
+        Piece(side, table, rows) for table, rows in zip(tables, divided(contested, plan.keys, shards), strict=True)
+    ]
     late, aside = arrived.late.select(needed), arrived.aside.select(needed)
-    scanned = Scanned(part.channel, side, read.frame.height, arrived.latest, late, aside, read.dead)
-    return scanned, divided(table, key_names(plan), shards)
+    edges = (arrived.earliest, arrived.latest)
+    return Scanned(part.channel, side, read.frame.height, *edges, late, aside, read.dead), pieces
 
 
 def side_of(part: Part) -> int:
@@ -71,32 +92,86 @@ def side_of(part: Part) -> int:
     return int(getattr(part, "side", 0))
 
 
-def late_rows(part: Part, late: pl.DataFrame, bound: Bound, watermark: int | None) -> pl.DataFrame:
-    """The rows of a part, read again, that turned out to be in late sessions."""
-    plan = bound.plans[0]
-    on_time = arrivals.sort_out(part.read().frame, plan, watermark).on_time
-    return arrivals.late_in(on_time.select([named(column) for column in plan.columns]), late, plan)
-
-
 def step(
     folder: Path,
     number: int,
     shard: int,
     shards: int,
-    sides: Sequence[int],
-    tables: Sequence[pl.DataFrame],
+    pieces: Sequence[Piece],
     watermark: int | None,
     bound: Bound,
     durable: bool,
 ) -> Stepped:
-    """Do batch `number` for one of `shards` shards; `sides` are those that the tables belong to."""
+    """Do batch `number` for one of `shards` shards."""
     store = _store(folder, number - 1, shard, shards, bound)
-    absorbed = bound.absorb(store, list(zip(sides, tables, strict=True)))
-    closed = store.advance(watermark) if watermark is not None else store.nothing()
+    emitted = [bound.absorb(store, [(piece.side, piece.table) for piece in pieces])]
+    late: list[pl.DataFrame] = []
+    for level, rows in _stages(pieces, bound):
+        if level is not None:
+            emitted.append(store.advance(level))
+        emitted.append(bound.absorb(store, [(side, _scanned(frame, bound.plans[side])) for side, frame in rows]))
+        found = emitted[-1].late
+        if found is not None:
+            late += [arrivals.late_in(frame, found, bound.plans[side]) for side, frame in rows]
+    if watermark is not None:
+        emitted.append(store.advance(watermark))
     save(store, folder, number, shard, shards, durable=durable)
     _warm[str(folder), shard] = (number, store)
-    emitted = Emitted(pl.concat([absorbed.rows, closed.rows]), absorbed.retracted, absorbed.late)
-    return Stepped(emitted, store.rows, store.memory_bytes)
+    retracted = pl.concat([one.retracted for one in emitted])
+    late_rows = pl.concat(late).drop(arrivals.MET, arrivals.SUSPECT) if late else None
+    return Stepped(_latest(emitted, bound), retracted, late_rows, store.rows, store.memory_bytes)
+
+
+def _scanned(rows: pl.DataFrame, plan: Plan) -> pl.DataFrame:
+    """Partial results of rows that have a time and a key."""
+    kind = kinds.of(plan)
+    return kind.split_aside(batch.ours(lambda: kind.scan(rows.lazy(), plan)), plan)[0]
+
+
+def _stages(pieces: Sequence[Piece], bound: Bound) -> Iterator[tuple[int | None, list[tuple[int, pl.DataFrame]]]]:
+    """Contested rows in stages: the watermark to move on to first (None: not yet), and the rows that then come in.
+
+    Rows that met the same watermark come in together, but for sessions, where a row that may be late is judged by what
+    came before it.
+    """
+    contested = [(piece.side, piece.contested) for piece in pieces if piece.contested.height]
+    if not contested:
+        return
+    met = pl.col(arrivals.MET)
+    suspects = pl.concat([rows.filter(arrivals.SUSPECT).select(met) for _, rows in contested])
+    levels: list[int | None] = [None, *suspects.to_series().unique().sort().to_list()]
+    for level, following in zip(levels, [*levels[1:], None], strict=True):
+        from_here = pl.lit(True) if level is None else met.is_not_null() & (met >= level)
+        # Before the first rows of a stream there is no watermark to meet.
+        before_next = pl.lit(True) if following is None else met.is_null() | (met < following)
+        stage = [(side, rows.filter(from_here & before_next)) for side, rows in contested]
+        stage = [(side, rows) for side, rows in stage if rows.height]
+        if isinstance(bound.plans[0].layout, Sessions) and stage:
+            for rows in _in_turn(pl.concat([rows for _, rows in stage]), bound.plans[0]):
+                yield level, [(0, rows)]
+        else:
+            yield level, stage
+
+
+def _in_turn(rows: pl.DataFrame, plan: Plan) -> list[pl.DataFrame]:
+    """Rows in turns such that, within each key, every suspect comes alone and after all that came before it."""
+    suspect = pl.col(arrivals.SUSPECT).cast(pl.Int64)
+    before = suspect.cum_sum().over([named(key) for key in plan.keys]) if plan.keys else suspect.cum_sum()
+    turns = rows.with_columns((2 * before - suspect).alias(TURN)).partition_by(TURN, as_dict=True, include_key=False)
+    return [turns[turn] for turn in sorted(turns)]
+
+
+def _latest(emitted: Sequence[Emitted], bound: Bound) -> pl.DataFrame:
+    """The rows of all, but for windows that a later one gives again or takes back."""
+    windows = [*bound.keys, START, END]
+    found: pl.DataFrame | None = None
+    for one in emitted:
+        if found is not None and found.height and (one.rows.height or one.retracted.height):
+            replaced = pl.concat([one.rows.select(windows), one.retracted.select(windows)]).unique()
+            found = found.join(replaced, on=windows, how="anti", nulls_equal=True, maintain_order="left")
+        found = one.rows if found is None else pl.concat([found, one.rows])
+    assert found is not None
+    return found
 
 
 def save(store: Store, folder: Path, number: int, shard: int, shards: int, *, durable: bool) -> None:

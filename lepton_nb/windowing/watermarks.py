@@ -39,14 +39,14 @@ class Watermarks:
     ) -> int | None:
         """The watermark for these latest ticks: it never goes back, and stays where no channel tells.
 
-        latest - bound - 1 tick, the smallest over the channels that are neither finished nor idle.
+        latest - bound - 1 tick, the smallest over the channels that are neither finished nor idle; where none is left,
+        the largest.
         """
         known = set(channels) | set(latest)
         telling = [c for c in known if c not in finished and c not in idle]
         if not telling:
             # All have ended, or all are silent: what they have shown counts.
-            telling = [c for c in known if c in finished and c in latest] if len(finished) == len(known) else []
-            found = max((latest[c] for c in telling), default=None)
+            found = max(latest.values(), default=None)
         else:
             found = None if any(c not in latest for c in telling) else min(latest[c] for c in telling)
         before = self._watermark
