@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +10,16 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.figures.palette import COLOURS
+from lepton_nb.figures.axes import check_numbers, check_times, key_label, moments, style, text, tick_ns, ticks
 from lepton_nb.windowing.calendars import TICK_NS
 from lepton_nb.windowing.spec import END, START, listed
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-DASHES = ("solid", "dash", "dot", "dashdot")
-
 # A line on a regular grid needs no x values, but a slot for each empty window; past this many slots a window,
 # x values are smaller.
 MOST_SLOTS_PER_WINDOW = 4
-
-# By the length of a tick in nanoseconds: the type, and the format of what is less than a second.
-TIMES = {1: (pl.Datetime("ns"), "%.9f"), 1_000: (pl.Datetime("us"), "%.6f"), 1_000_000: (pl.Datetime("ms"), "%.3f")}
 
 
 def lines(
@@ -49,45 +43,44 @@ def lines(
 
     keys = [] if key is None else [key] if isinstance(key, str) else list(key)
     drawn = _prepared(table, value, keys)
-    suffix = f" {html.escape(unit, quote=False)}" if unit else ""
-    tick_ns = _tick_ns(table)
+    suffix = f" {text(unit)}" if unit else ""
+    unit_ns = tick_ns(table.schema[START])
     step = _step(table)
-    seconds = "%S.%6f" if step * tick_ns % 1_000_000_000 else "%S"
+    seconds = "%S.%6f" if step * unit_ns % 1_000_000_000 else "%S"
     figure = go.Figure()
     series = list(_series(drawn, keys))
     for number, (label, start, values) in enumerate(series):
-        style = {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number // len(COLOURS) % len(DASHES)]}
         # By reference: text of the table must not be read as part of the template.
         extra = "%{fullData.name}" if keys else ""
         hover = f"%{{x|%Y-%m-%d %H:%M:{seconds}}} UTC<br>%{{y:.6~g}}{suffix}<extra>{extra}</extra>"
         figure.add_scatter(
-            **_line(start, values, step, tick_ns),
+            **_line(start, values, step, unit_ns),
             mode="lines",
-            name=html.escape(label or value, quote=False),
+            name=text(label or value),
             legendgroup=str(number),
-            line={"width": 1.5, **style},
+            line={"width": 1.5, **style(number)},
             hovertemplate=hover,
             connectgaps=False,
         )
         lonely = _alone(start, values, step)
         if lonely.any():
             figure.add_scatter(
-                x=_times(start[lonely], tick_ns),
+                x=moments(start[lonely], unit_ns),
                 y=values[lonely],
                 mode="markers",
                 legendgroup=str(number),
                 showlegend=False,
-                marker={"size": 3, "color": style["color"]},
+                marker={"size": 3, "color": style(number)["color"]},
                 hoverinfo="skip",
             )
     figure.update_layout(
         template="plotly_white",
-        title={"text": html.escape(title, quote=False)} if title else None,
+        title={"text": text(title)} if title else None,
         showlegend=len(series) > 1,
-        legend={"title": {"text": html.escape(", ".join(keys), quote=False)}},
+        legend={"title": {"text": text(", ".join(keys))}},
         hovermode="closest",
         xaxis={"type": "date", "title": {"text": "window start (UTC)"}},
-        yaxis={"title": {"text": html.escape(f"{value} ({unit})" if unit else value, quote=False)}},
+        yaxis={"title": {"text": text(f"{value} ({unit})" if unit else value)}},
     )
     if not drawn.height:
         figure.add_annotation(text="no windows", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
@@ -99,17 +92,12 @@ def _prepared(table: pl.DataFrame, value: str, keys: list[str]) -> pl.DataFrame:
     for column in (START, value, *keys):
         if column not in table.columns:
             raise WindowError.unknown("column", column, table.columns)
-    dtype = table.schema[value]
-    if not (dtype.is_numeric() or dtype == pl.Boolean):
-        raise WindowError(f"column {value!r} is {dtype}; a line needs numbers", column=value, dtype=str(dtype))
-    if not isinstance(table.schema[START], pl.Datetime | pl.Date):
-        raise WindowError(f"column {START!r} is {table.schema[START]}, not a time; give the result of collect()")
-    if table.get_column(START).has_nulls():
-        raise WindowError(f"column {START!r} has nulls; leave those rows out: table.drop_nulls({START!r})")
+    check_numbers(table, value)
+    check_times(table, START, "give the result of collect()")
     by = [*_named(keys), "start"]
     drawn = table.select(
         *[pl.col(key).alias(name) for key, name in zip(keys, _named(keys), strict=True)],
-        pl.Series("start", _ticks(table, START)),
+        ticks(table.get_column(START)).alias("start"),
         pl.col(value).cast(pl.Float32).alias("value"),
     ).sort(by)
     if drawn.select(by).is_duplicated().any():
@@ -125,53 +113,42 @@ def _named(keys: list[str]) -> list[str]:
     return [f"key{number}" for number in range(len(keys))]
 
 
-def _tick_ns(table: pl.DataFrame) -> int:
-    dtype = table.schema[START]
-    return TICK_NS[dtype.time_unit if isinstance(dtype, pl.Datetime) else "ms"]
-
-
-def _ticks(table: pl.DataFrame, column: str) -> pl.Series:
-    """Times in ticks of their own unit, which are exact; milliseconds for dates."""
-    times = table.get_column(column)
-    return (times.cast(pl.Datetime("ms")) if times.dtype == pl.Date else times).to_physical()
-
-
 def _series(
     drawn: pl.DataFrame, keys: list[str]
 ) -> Iterator[tuple[str, npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
     """For each key its label, the starts of its windows and their values."""
     parts = drawn.partition_by(_named(keys), maintain_order=True) if keys else [drawn] if drawn.height else []
     for part in parts:
-        label = " ".join("null" if key is None else str(key) for key in part.row(0)[: len(keys)])
+        label = key_label(part.row(0)[: len(keys)])
         values = part.get_column("value").fill_null(float("nan")).to_numpy()
         yield label, part.get_column("start").to_numpy(), values
 
 
 def _step(table: pl.DataFrame) -> int:
     """Ticks from the start of a window to that of the next; 0 where the table does not tell."""
-    start = _ticks(table, START)
+    start = ticks(table.get_column(START))
     steps = [start.unique().sort().diff().min()]
     if table.schema.get(END) == table.schema[START]:
-        steps.append((_ticks(table, END) - start).min())
+        steps.append((ticks(table.get_column(END)) - start).min())
     return min((step for step in steps if isinstance(step, int) and step > 0), default=0)
 
 
-def _line(start: npt.NDArray[np.int64], values: npt.NDArray[np.float32], step: int, tick_ns: int) -> dict[str, Any]:
+def _line(start: npt.NDArray[np.int64], values: npt.NDArray[np.float32], step: int, unit_ns: int) -> dict[str, Any]:
     """x and y of a line with breaks; x as a start and a step where the windows lie on a regular grid."""
     if not step:
-        return {"x": _times(start, tick_ns), "y": values}
+        return {"x": moments(start, unit_ns), "y": values}
     slots, rest = np.divmod(start - start[0], step)
     size = int(slots[-1]) + 1
     if not rest.any() and size <= MOST_SLOTS_PER_WINDOW * len(values):
         grid = np.full(size, np.nan, dtype=np.float32)
         grid[slots] = values
-        step_ms = step * tick_ns / TICK_NS["ms"]
+        step_ms = step * unit_ns / TICK_NS["ms"]
         dx = int(step_ms) if step_ms.is_integer() else step_ms
-        return {"x0": _times(start[:1], tick_ns)[0], "dx": dx, "y": grid}
+        return {"x0": moments(start[:1], unit_ns)[0], "dx": dx, "y": grid}
     # Civil days are up to an hour or so longer than the shortest, so only a wider space is a gap.
     after = np.flatnonzero(np.diff(start) >= 2 * step) + 1
     x = np.insert(start, after, start[after - 1] + step)
-    return {"x": _times(x, tick_ns), "y": np.insert(values, after, np.float32("nan"))}
+    return {"x": moments(x, unit_ns), "y": np.insert(values, after, np.float32("nan"))}
 
 
 def _alone(start: npt.NDArray[np.int64], values: npt.NDArray[np.float32], step: int) -> npt.NDArray[np.bool_]:
@@ -179,10 +156,3 @@ def _alone(start: npt.NDArray[np.int64], values: npt.NDArray[np.float32], step: 
     there = ~np.isnan(values)
     joined = there[1:] & there[:-1] & (np.diff(start) < 2 * step)
     return np.asarray(there & ~np.r_[False, joined] & ~np.r_[joined, False])
-
-
-def _times(ticks: npt.NDArray[np.int64], tick_ns: int) -> list[str]:
-    """As Plotly's date axis reads them, in UTC; shortened where all are whole seconds."""
-    dtype, fraction = TIMES[tick_ns]
-    form = "%Y-%m-%dT%H:%M:%S" + (fraction if (ticks % (1_000_000_000 // tick_ns)).any() else "")
-    return pl.Series(ticks).cast(dtype).dt.strftime(form).to_list()
