@@ -6,10 +6,10 @@ SETUP := @sh scripts/setup.sh
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-fast lab app lint bench pictures lock generate clean
+.PHONY: help setup browser demo test test-fast test-engines lab app lint bench pictures lock generate clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 setup: ## Make .venv with everything in it; the other targets do this by themselves
 	$(SETUP)
@@ -20,11 +20,16 @@ browser: setup
 demo: setup ## Run the quickstart notebook as a report and say where the report is
 	@$(BIN)/lepton-nb report run notebooks/01_quickstart.ipynb
 
-test: setup browser ## Run all tests
+test: setup browser ## Run all tests, the comparison with other engines included (Java 17)
 	@$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-engines
 
 test-fast: setup ## Run the tests that need no browser and are not slow
 	@$(BIN)/python -m pytest -m "not browser and not slow"
+
+test-engines: setup ## Run the same window queries in Spark, Flink, Beam, DuckDB and ours, and compare the rows
+	@sh scripts/engines.sh
+	@$(BIN)/python tests/engines/compare.py
 
 lab: setup ## Open JupyterLab on the notebooks
 	@$(BIN)/lepton-nb lab
@@ -53,5 +58,5 @@ generate: setup ## Write environment.yml and binder/ anew from pyproject.toml
 	@$(BIN)/python scripts/environments.py
 
 clean: ## Remove .venv and everything else that make, the tests and the tools wrote
-	@rm -rf .venv reports/out benchmarks/out tests/artifacts build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-engines reports/out benchmarks/out tests/artifacts build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find lepton_nb tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

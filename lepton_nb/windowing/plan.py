@@ -53,8 +53,8 @@ class Plan:
 
     @property
     def refires(self) -> bool:
-        """True where a late row can make a stream emit a window again."""
-        return self.allowed > 0
+        """True where a row can make a stream emit a window again: a late one, or one that joins a session on its end."""
+        return self.allowed > 0 or isinstance(self.layout, Sessions)
 
     @property
     def partials(self) -> tuple[Partial, ...]:

@@ -27,7 +27,8 @@ def local_spark(folder: str) -> Iterator[SparkSession]:
     builder = SparkSession.builder.master("local[2]")
     for name, value in settings.items():
         builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    with _errors_into(os.path.join(folder, "spark.log")):
+        session = builder.getOrCreate()
     gateway = SparkContext._gateway
     try:
         session.sparkContext.setLogLevel("OFF")
@@ -44,3 +45,20 @@ def local_spark(folder: str) -> Iterator[SparkSession]:
                 gateway.proc.wait()
         SparkContext._gateway = SparkContext._jvm = None
         del os.environ["SPARK_LOCAL_IP"]
+
+
+@contextlib.contextmanager
+def _errors_into(path: str) -> Iterator[None]:
+    """Let a process that is started here write its log into a file; the file is shown where that fails."""
+    kept = os.dup(2)
+    try:
+        with open(path, "w") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    except Exception as error:
+        with open(path) as log:
+            error.add_note(log.read()[-3_000:])
+        raise
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

@@ -57,8 +57,10 @@ def test_the_size_of_a_sketch_does_not_follow_the_rows():
 def test_a_distinct_sketch_is_within_a_few_of_its_errors(error):
     values = np.random.default_rng(1).integers(0, 20_000, 60_000)
     frame = frame_of(values)
-    query = lnb.windows(frame, time="t").sliding("8h", "2h").agg(
-        exact=lnb.distinct("v"), about=lnb.distinct("v", error=error)
+    query = (
+        lnb.windows(frame, time="t")
+        .sliding("8h", "2h")
+        .agg(exact=lnb.distinct("v"), about=lnb.distinct("v", error=error))
     )
     table = query.collect()
     assert table["exact"].max() > 10_000
@@ -126,7 +128,9 @@ def test_top_k_keeps_the_type_of_the_column():
 def test_the_variance_of_values_far_from_zero_keeps_its_digits(far):
     """The sum of squares less the square of the sum would leave nothing of it."""
     values = far + np.random.default_rng(3).integers(0, 10, 3_000)
-    table = lnb.windows(frame_of(values), time="t").sliding("20m", "1m").agg(v=lnb.var("v"), s=lnb.std("v", 0)).collect()
+    table = (
+        lnb.windows(frame_of(values), time="t").sliding("20m", "1m").agg(v=lnb.var("v"), s=lnb.std("v", 0)).collect()
+    )
     for start, end, var, std in table.iter_rows():
         inside = frame_of(values).filter(pl.col("t").is_between(start, end, closed="left"))["v"].to_numpy()
         near = inside - far

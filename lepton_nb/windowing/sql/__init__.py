@@ -39,8 +39,9 @@ def sql(spec: Spec, engine: str, table: str | Sequence[str] = "events", schema: 
     - Flink has no test for NaN, so that a minimum or maximum of NaN is undefined there, and no exact variance: it
       subtracts squares, which costs digits where values are far from zero.
     - Flink runs sessions and rolling windows of time in streaming mode only; windows of rows, and sliding ones whose
-      size is no multiple of `every`, in batch mode only. A comment in the SQL says so. Its rows come in no order, and
-      its rolling windows of time leave out rows before 1970.
+      size is no multiple of `every`, in batch mode only. A comment in the SQL says so. Its rows come in no order. Its
+      rolling windows of time leave out rows before 1970. Its streams fail on a row without a time, and end a session
+      as soon as the watermark has passed it, even if a row exactly the gap later is still to come.
 
     Raises WindowError for what the engine lacks: the message says why, and what to use instead.
     """

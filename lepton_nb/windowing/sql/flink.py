@@ -8,12 +8,14 @@ from typing import ClassVar, Literal
 import polars as pl
 
 from lepton_nb.windowing.assign import Grid, LastRows
-from lepton_nb.windowing.durations import Length, text
+from lepton_nb.windowing.durations import DAY_NS, Length, text
 from lepton_nb.windowing.spec import END, START
 from lepton_nb.windowing.sql.dialect import Dialect
 from lepton_nb.windowing.sql.lines import indented, select, span
 
 TICK_NS = 1_000_000
+# The first number of Flink's intervals has three digits at most.
+MOST_DAYS = 999
 BATCH = "-- For Flink's batch mode: "
 STREAMING = "-- For Flink's streaming mode: "
 
@@ -67,7 +69,7 @@ class Flink(Dialect):
 
     def session(self, gap: int) -> list[str]:
         self._check_ticks()
-        by = f" PARTITION BY {', '.join(self.keys)}" if self.keys else ""
+        by = f" PARTITION BY ({', '.join(self.keys)})" if self.keys else ""
         lines = self._windows("SESSION", [Length(ns=gap * self.tick_ns)], Length(), by)
         return [STREAMING + "batch mode has no sessions", *lines]
 
@@ -94,20 +96,24 @@ class Flink(Dialect):
         return self.length(Length(ns=ticks * self.tick_ns))
 
     def length(self, length: Length) -> str:
-        """An INTERVAL with room for its leading digits, of which there are two otherwise."""
-        found = span(length)
-        if found is None or length.ns % TICK_NS:
+        """An INTERVAL that says how many digits its first number has, where they are more than two."""
+        milliseconds, rest = divmod(length.ns, TICK_NS)
+        if rest or length.ns > MOST_DAYS * DAY_NS:
             self.lacks(
                 f"windows of {text(length.ns)}",
-                "its windows are counted in milliseconds",
-                "use whole milliseconds, or compute it here with collect() or stream()",
+                f"its windows are whole milliseconds, up to {MOST_DAYS} days",
+                "use such a length, or compute it here with collect() or stream()",
             )
+        found = span(length)
+        assert found is not None
         number, unit = found
-        if unit == "millisecond":
-            seconds = number // 1_000
-            return f"INTERVAL '{seconds}.{number % 1_000:03}' SECOND({max(2, len(str(seconds)))}, 3)"
-        digits = f"({len(str(number))})" if number > 99 else ""
-        return f"INTERVAL '{number}' {unit.upper()}{digits}"
+        if unit != "millisecond" and number <= MOST_DAYS:
+            digits = f"({len(str(number))})" if number > 99 else ""
+            return f"INTERVAL '{number}' {unit.upper()}{digits}"
+        days, milliseconds = divmod(milliseconds, 86_400_000)
+        minutes, milliseconds = divmod(milliseconds, 60_000)
+        clock = f"{minutes // 60:02}:{minutes % 60:02}:{milliseconds // 1_000:02}.{milliseconds % 1_000:03}"
+        return f"INTERVAL '{days} {clock}' DAY({len(str(days))}) TO SECOND(3)"
 
     def times(self, number: int) -> str:
         rows = ", ".join(f"({i})" for i in range(number))

@@ -20,7 +20,7 @@ ENDLESS = 2**62
 class Emitted:
     """What one step gives: result rows, and windows given before that these take back.
 
-    late: pieces of partial results that came too late; the rows behind them are the caller's to find (`arrivals`).
+    late: pieces of partial results that came too late; the rows behind them are the caller's to find (`late_in`).
     """
 
     rows: pl.DataFrame

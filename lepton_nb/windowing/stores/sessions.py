@@ -18,7 +18,11 @@ FRESH = "fresh"
 
 
 class SessionStore(Store):
-    """A session lives until it has expired; merging with what lives keeps a late row from being late."""
+    """A session lives until no row can join it; merging with what lives keeps a late row from being late.
+
+    That is one tick longer than until it is given and has expired: a row exactly a gap after its last one belongs to it,
+    and may still come in time. It then takes the session back, and gives it anew when it ends.
+    """
 
     @property
     def gap(self) -> int:
@@ -36,22 +40,25 @@ class SessionStore(Store):
         pieces = pl.concat(parts, how="diagonal").sort([*self.keys, FROM, TO])
         pieces = pieces.with_columns(sessions.numbered(self.plan, pl.col(FROM), pl.col(TO)))
         merged = self._merged(pieces)
-        late = merged.filter(pl.col(FRESH) & (pl.col("old") == 0) & self._past(self.plan.allowed))
-        merged = (
-            merged.join(late, on=[*self.keys, NUMBER], how="anti", maintain_order="left") if late.height else merged
-        )
+        over = merged.filter(pl.col(FRESH) & self._past(self.plan.allowed)).select(*self.keys, NUMBER)
+        late = unchanged = pieces.clear()
+        if over.height:
+            on = [*self.keys, NUMBER]
+            merged = merged.join(over, on=on, how="anti", maintain_order="left")
+            settled = pieces.join(over, on=on, how="semi", maintain_order="left")
+            late, unchanged = settled.filter(FRESH), settled.filter(~pl.col(FRESH))
         again = merged.filter(pl.col(FRESH) & self._past(0))
         retracted = self._taken_back(pieces, merged)
-        self.table = merged.with_columns(
+        kept = merged.with_columns(
             pl.when(pl.col(FRESH)).then(self._past(0)).otherwise(pl.col(GIVEN)).alias(GIVEN)
-        ).drop(NUMBER, FRESH, "old")
+        ).drop(NUMBER, FRESH)
+        self.table = pl.concat([kept, unchanged.select(kept.columns)]) if unchanged.height else kept
         return Emitted(self._rows(again), retracted, late.select(*self.keys, FROM, TO) if late.height else None)
 
     def _merged(self, pieces: pl.DataFrame) -> pl.DataFrame:
         edges = [pl.col(FROM).min(), pl.col(TO).max(), pl.col(GIVEN).any(), pl.col(FRESH).any()]
-        old = (~pl.col(FRESH)).sum().alias("old")
         grouped = pieces.group_by([*self.keys, NUMBER], maintain_order=True)
-        return seal(grouped.agg([*edges, old, *merge_exprs(self.plan)]), self.plan, merged=True)
+        return seal(grouped.agg([*edges, *merge_exprs(self.plan)]), self.plan, merged=True)
 
     def _taken_back(self, pieces: pl.DataFrame, merged: pl.DataFrame) -> pl.DataFrame:
         """Sessions that were given and now have other bounds."""
@@ -81,11 +88,12 @@ class SessionStore(Store):
         return pl.col(TO) + self.gap - 1 + allowed <= self.watermark
 
     def _rows(self, table: pl.DataFrame) -> pl.DataFrame:
-        return sessions.windows_table(table.drop(GIVEN, FRESH, NUMBER, "old", strict=False), self.plan)
+        return sessions.windows_table(table.drop(GIVEN, FRESH, NUMBER, strict=False), self.plan)
 
     def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
         rows = self._rows(table.filter(self._past(0) & ~pl.col(GIVEN)))
-        self.table = table.filter(~self._past(self.plan.allowed)).with_columns(pl.col(GIVEN) | self._past(0))
+        alive = table.filter(~self._past(self.plan.allowed + 1))
+        self.table = alive.with_columns(pl.col(GIVEN) | self._past(0))
         return Emitted(rows, self.no_windows())
 
     def early(self) -> pl.DataFrame:

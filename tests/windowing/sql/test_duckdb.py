@@ -2,6 +2,8 @@ import duckdb
 import polars as pl
 import pytest
 import sql_cases as cases
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import lepton_nb as lnb
@@ -128,3 +130,32 @@ def test_a_file_in_the_place_of_a_table(tmp_path):
         connection.execute("SET TimeZone = 'UTC'")
         found = connection.sql(query.sql("duckdb", str(path))).pl()
     cases.assert_equal(found, query.collect())
+
+
+@st.composite
+def shapes(draw):
+    """Windows of a few milliseconds, of any kind."""
+    length, every, rows = draw(st.integers(1, 40)), draw(st.integers(1, 12)), draw(st.integers(1, 6))
+    offset = draw(st.integers(1 - every, every - 1))
+    return draw(
+        st.sampled_from(
+            [
+                lambda q: q.sliding(f"{length}ms", f"{every}ms", offset=f"{offset}ms"),
+                lambda q: q.cumulating(f"{every * rows}ms", every=f"{every}ms", offset=f"{offset}ms"),
+                lambda q: q.sliding_inclusive(rows, f"{every}ms"),
+                lambda q: q.session(f"{every}ms"),
+                lambda q: q.rolling(f"{length}ms"),
+                lambda q: q.rolling(rows=rows),
+                lambda q: q.counting(rows, every),
+            ]
+        )
+    )
+
+
+@given(shapes(), st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(-60, 60), st.integers(-3, 3)), min_size=1))
+def test_any_windows_over_any_rows(shape, rows):
+    schema = {"key": pl.String, "ts": pl.Datetime("ms"), "v": pl.Int64}
+    frame = pl.DataFrame(rows, schema={**schema, "ts": pl.Int64}, orient="row").cast(schema)
+    aggregates = {"n": lnb.count(), "s": lnb.sum("v"), "first": lnb.first("v"), "last": lnb.last("v")}
+    query = shape(lnb.windows(frame, time="ts", key="key")).agg(**aggregates, half=lnb.quantile("v", 0.5))
+    cases.assert_equal(run(query), query.collect())

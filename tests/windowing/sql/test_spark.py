@@ -1,3 +1,5 @@
+import shutil
+
 import polars as pl
 import pytest
 import sql_cases as cases
@@ -5,7 +7,14 @@ from spark_session import local_spark
 
 import lepton_nb as lnb
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::lepton_nb.errors.WindowWarning")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not shutil.which("java"), reason="Spark needs Java; install it (apt install openjdk-17-jre-headless)"
+    ),
+    pytest.mark.filterwarnings("ignore::lepton_nb.errors.WindowWarning"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas"),
+]
 
 
 @pytest.fixture(scope="module")

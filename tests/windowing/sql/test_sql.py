@@ -104,6 +104,7 @@ def test_what_no_name_can_be(engine, name):
         (lambda q: q.tumbling("1mo"), "use days"),
         (lambda q: q.tumbling("1d", tz="Europe/Berlin"), "leave tz out"),
         (lambda q: q.tumbling("1500us"), "whole milliseconds"),
+        (lambda q: q.tumbling("1000d"), "up to 999 days"),
     ],
 )
 def test_windows_that_flink_lacks(shape, fix):
@@ -167,3 +168,13 @@ def test_flink_says_in_which_mode_it_runs():
     for shape in ("rolling over rows", "counting", "sliding with gaps"):
         assert cases.DENSE[shape](windows).sql("flink").startswith("-- For Flink's batch mode: ")
     assert cases.DENSE["cumulating"](windows).sql("flink").startswith("WITH ")
+
+
+def test_flink_lengths_have_three_leading_digits():
+    def said(shape):
+        return shape(lnb.windows(time="ts", key=["a", "b"]).agg(n=lnb.count())).sql("flink")
+
+    assert "INTERVAL '999' DAY(3)))" in said(lambda q: q.tumbling("999d"))
+    assert "INTERVAL '1 00:10:00.000' DAY(1) TO SECOND(3)))" in said(lambda q: q.tumbling("1450m"))
+    assert "RANGE BETWEEN INTERVAL '0 02:59:59.999' DAY(1) TO SECOND(3) PRECEDING" in said(lambda q: q.rolling("3h"))
+    assert "SESSION(TABLE `_rows` PARTITION BY (`a`, `b`), " in said(lambda q: q.session("20m"))
