@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from lepton_nb.training import models
     from lepton_nb.training.run import train
     from lepton_nb.windowing import sinks, sources
-    from lepton_nb.windowing.aggregates import (  # noqa: A004
+    from lepton_nb.windowing.aggregates import (
         count,
         custom,
         distinct,
         first,
         last,
-        max,
+        max,  # noqa: A004
         mean,
-        min,
+        min,  # noqa: A004
         quantile,
         std,
-        sum,
+        sum,  # noqa: A004
         top_k,
         var,
     )

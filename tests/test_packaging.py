@@ -21,7 +21,21 @@ OWN = canonicalize_name(PROJECT["name"])
 NAMED_BY_THE_ENVIRONMENT = {
     "jupyterlab", "ipywidgets", "voila", "torch", "tensorflow", "dask", "dask-cuda", "plotly", "papermill",
 }  # fmt: skip
-TARGETS = ["demo", "test", "test-fast", "lab", "app", "lint", "bench", "pictures", "lock", "generate", "clean", "setup"]
+TARGETS = [
+    "demo",
+    "test",
+    "test-fast",
+    "test-engines",
+    "lab",
+    "app",
+    "lint",
+    "bench",
+    "pictures",
+    "lock",
+    "generate",
+    "clean",
+    "setup",
+]
 TARGETS += ["help"]
 
 

@@ -17,19 +17,19 @@ COLUMNS = ["key", "window_start", "n", "sum", "mean", "max"]
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch query. `run` computes all of it and throws it away; `result` collects and sorts it."""
+    """A batch query. `result` brings all of it here, sorted, as the others do; `discard` computes it and throws it away."""
 
     query: Any
 
-    def run(self) -> None:
-        """Into Spark's "noop" sink."""
-        self.query.write.format("noop").mode("overwrite").save()
-
     def result(self) -> pl.DataFrame:
-        """As a table; also warms up."""
+        """A table, through Arrow, sorted here: Spark's own sort takes longer."""
         found = pl.from_arrow(self.query.toArrow())
         assert isinstance(found, pl.DataFrame)
         return tidy(found)
+
+    def discard(self) -> None:
+        """Into Spark's "noop" sink."""
+        self.query.write.format("noop").mode("overwrite").save()
 
 
 @dataclass(frozen=True)

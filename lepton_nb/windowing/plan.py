@@ -53,7 +53,8 @@ class Plan:
 
     @property
     def refires(self) -> bool:
-        """True where a row can make a stream emit a window again: a late one, or one that joins a session on its end."""
+        """True where a row can make a stream emit a window again: late, or just in time for a session that has
+        ended."""
         return self.allowed > 0 or isinstance(self.layout, Sessions)
 
     @property

@@ -78,8 +78,9 @@ class WindowQuery:
         """Rows of a key that follow each other with no more than `gap` between them.
 
         A session is [first time, last time + gap). Rows exactly `gap` apart are in one session, as in Flink. A stream
-        gives a session when the watermark reaches its last tick; should a row exactly `gap` after the last one come then,
-        in time by a tick, the session is taken back and given anew, longer, as the table has it. (Flink divides it.)
+        gives a session when the watermark reaches its last tick; should a row exactly `gap` after the last one come
+        then, in time by a tick, the session is taken back and given anew, longer, as the table has it. (Flink divides
+        it.)
         """
         return self._shaped(SessionShape(durations.nanoseconds(gap, "gap")))
 

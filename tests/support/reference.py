@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 
 def windows(rows, kind, **shape):
-    """[(key, start, end, rows)] sorted by key, start, end; rows are (key, time, value), null keys and times left out."""
+    """[(key, start, end, rows)] sorted by key, start, end; rows: (key, time, value), null keys and times left out."""
     by_key = defaultdict(list)
     for row in rows:
         if row[0] is not None and row[1] is not None:

@@ -123,7 +123,8 @@ def plain(row):
 def in_parts(query, parts):
     """As a cluster does it: slice tables of several partitions, merged."""
     from lepton_nb.data import frames
-    from lepton_nb.windowing import batch, plan as planning
+    from lepton_nb.windowing import batch
+    from lepton_nb.windowing import plan as planning
 
     plan = planning.bind(query.spec, query.frame.schema)
     tables = [batch.scan(part, plan) for part in frames.partitions(query.frame, parts)]

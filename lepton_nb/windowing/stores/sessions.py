@@ -20,8 +20,8 @@ FRESH = "fresh"
 class SessionStore(Store):
     """A session lives until no row can join it; merging with what lives keeps a late row from being late.
 
-    That is one tick longer than until it is given and has expired: a row exactly a gap after its last one belongs to it,
-    and may still come in time. It then takes the session back, and gives it anew when it ends.
+    That is one tick longer than until it is given and has expired: a row exactly a gap after its last one belongs to
+    it, and may still come in time. It then takes the session back, and gives it anew when it ends.
     """
 
     @property
