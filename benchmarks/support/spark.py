@@ -17,19 +17,24 @@ COLUMNS = ["key", "window_start", "n", "sum", "mean", "max"]
 
 @dataclass(frozen=True)
 class Windows:
-    """A batch query. `result` brings all of it here, sorted, as the others do; `discard` computes it and throws it away."""
+    """A batch query. `result` brings all of it here, sorted, as the others do; `discard` computes it only.
 
-    query: Any
+    The query is made anew each time: one that has run keeps what it has shuffled, and would not run again.
+    """
+
+    rows: Any
+    size: str
+    every: str | None
 
     def result(self) -> pl.DataFrame:
         """A table, through Arrow, sorted here: Spark's own sort takes longer."""
-        found = pl.from_arrow(self.query.toArrow())
+        found = pl.from_arrow(aggregated(self.rows, self.size, self.every).toArrow())
         assert isinstance(found, pl.DataFrame)
         return tidy(found)
 
     def discard(self) -> None:
         """Into Spark's "noop" sink."""
-        self.query.write.format("noop").mode("overwrite").save()
+        aggregated(self.rows, self.size, self.every).write.format("noop").mode("overwrite").save()
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Spark:
 
     def windows(self, file: Path, size: str, every: str | None) -> Windows:
         """Windows over one Parquet file."""
-        return Windows(aggregated(self.session.read.parquet(str(file)), size, every))
+        return Windows(self.session.read.parquet(str(file)), size, every)
 
     def stream(self, folder: Path, size: str, every: str, bound: str, out: Path, checkpoint: Path) -> None:
         """The same over a folder as a stream, one file a micro-batch, into Parquet files; until all is read."""

@@ -132,7 +132,8 @@ class WindowQuery:
         out_of_order: the watermark stays this much, plus one tick, behind the latest time seen. A window is emitted
         when the watermark has reached its last tick. allowed: for this long after that, a late row makes it come
         again with its new values; later rows are kept in the late table. A row is late only if all its windows are
-        past.
+        past the watermark that the rows before it brought about; so late rows do not depend on where batches end. The
+        watermark of sessions stays one tick more behind, for rows exactly a gap after the last.
         """
         lateness = Lateness(
             durations.nanoseconds(out_of_order, "out_of_order"), durations.nanoseconds(allowed, "allowed")

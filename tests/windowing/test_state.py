@@ -225,6 +225,20 @@ MORE = [
         ],
     },
     {
+        "source": "the rule: a row exactly the gap after a session that was just given takes it back",
+        "kind": "session", "gap": 10,
+        "steps": [
+            {"ingest": [["a", 0], ["a", 10], ["b", 0], ["b", 10]], "emits": []},
+            {"watermark": 19, "emits": [["a", 0, 20, 2], ["b", 0, 20, 2]]},
+            {"snapshot_and_restore": True},
+            {"ingest": [["a", 20]], "emits": [], "retracts": [["a", 0, 20]]},
+            {"ingest": [["b", 5]], "emits": [], "late": [["b", 5]]},
+            {"watermark": 20, "emits": []},
+            {"ingest": [["b", 20]], "emits": []},
+            {"watermark": 29, "emits": [["a", 0, 30, 3], ["b", 20, 30, 1]]},
+        ],
+    },
+    {
         "source": "the rule: two sessions that were given become one",
         "kind": "session", "gap": 5, "allowed_lateness": 20,
         "steps": [

@@ -771,6 +771,16 @@ def test_rows_are_in_the_result_or_late_and_never_both(stream, batch_rows, chanc
     assert_frame_equal(run.table(), on(on_time).tumbling("7s").collect())
 
 
+@pytest.mark.parametrize("sink", SINKS)
+def test_results_of_rows_of_equal_times_stay_in_order(tmp_path, sink):
+    """Their windows have the same bounds, and different values."""
+    frame = frame_of([("a", 0, n) for n in range(40)])
+    query = on(frame).rolling(rows=3)
+    run = query.stream(sink=SINKS[sink](tmp_path), batch_rows=7)
+    run.wait()
+    assert_frame_equal(run.table(), query.collect())
+
+
 def test_a_row_a_gap_after_a_session_joins_it_wherever_a_batch_ends():
     """The other key's row moves the watermark to the session's last tick before that row comes."""
     frame = frame_of([("a", 0), ("b", 10), ("a", 10), ("b", 50)])

@@ -124,7 +124,7 @@ class DuckDBSink(Sink):
         with self._connected(read_only=True) as connection:
             found = pl.from_arrow(connection.table(quoted(self._table)).to_arrow_table())
         assert isinstance(found, pl.DataFrame)
-        return decoded(found, schema).sort(map(named, self._window))
+        return decoded(found, schema).sort(map(named, self._window), maintain_order=True)
 
     def _opened(self) -> pl.Schema:
         if self._schema is None:

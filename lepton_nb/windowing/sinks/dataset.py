@@ -105,7 +105,7 @@ class ParquetSink(Sink):
             # The last batch with a window has all of its rows: a rolling window has one for each row of its time.
             scan = scan.filter(pl.col(BATCH) == pl.col(BATCH).max().over(order), ~pl.col(RETRACTED))
         try:
-            return scan.select(map(named, schema)).sort(order).collect()
+            return scan.select(map(named, schema)).sort(order, maintain_order=True).collect()
         except pl.exceptions.PolarsError as error:
             raise WindowError(f"the dataset in {self._path} cannot be read: {error}", path=str(self._path)) from error
 

@@ -112,7 +112,7 @@ class KafkaSink(Sink):
                 "its own",
                 topic=self._topic,
             ) from error
-        return table.sort(self._window)
+        return table.sort(self._window, maintain_order=True)
 
     def _latest(self, log: Log) -> list[bytes]:
         latest: dict[bytes, bytes] = {}
