@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from lepton_nb.windowing.partials import named
+
 # Between the keys of a row, and for a null: no text of a key is taken for them.
 BETWEEN, NULL = "\x1f", "\x00"
 
@@ -29,5 +31,5 @@ def divided(table: pl.DataFrame, keys: Sequence[str], shards: int) -> list[pl.Da
 
 
 def _as_text(key: str, dtype: pl.DataType) -> pl.Expr:
-    column = pl.col(key).to_physical() if dtype.is_temporal() else pl.col(key)
+    column = named(key).to_physical() if dtype.is_temporal() else named(key)
     return column.cast(pl.String).fill_null(NULL)
