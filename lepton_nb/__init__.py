@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lepton_nb.training import models
     from lepton_nb.training.run import train
     from lepton_nb.windowing import sinks, sources
-    from lepton_nb.windowing.aggregates import (
+    from lepton_nb.windowing.functions import (
         count,
         custom,
         distinct,
@@ -65,24 +65,24 @@ _NAMES = {
     "TrainingError": "lepton_nb.errors",
     "WindowError": "lepton_nb.errors",
     "WindowWarning": "lepton_nb.errors",
-    "count": "lepton_nb.windowing.aggregates",
-    "custom": "lepton_nb.windowing.aggregates",
-    "distinct": "lepton_nb.windowing.aggregates",
-    "first": "lepton_nb.windowing.aggregates",
-    "last": "lepton_nb.windowing.aggregates",
-    "max": "lepton_nb.windowing.aggregates",
-    "mean": "lepton_nb.windowing.aggregates",
-    "min": "lepton_nb.windowing.aggregates",
+    "count": "lepton_nb.windowing.functions",
+    "custom": "lepton_nb.windowing.functions",
+    "distinct": "lepton_nb.windowing.functions",
+    "first": "lepton_nb.windowing.functions",
+    "last": "lepton_nb.windowing.functions",
+    "max": "lepton_nb.windowing.functions",
+    "mean": "lepton_nb.windowing.functions",
+    "min": "lepton_nb.windowing.functions",
     "mode": "lepton_nb.environment",
     "prepare": "lepton_nb.data.prepare",
-    "quantile": "lepton_nb.windowing.aggregates",
+    "quantile": "lepton_nb.windowing.functions",
     "record": "lepton_nb.reports.record",
     "report": "lepton_nb.reports.run",
-    "std": "lepton_nb.windowing.aggregates",
-    "sum": "lepton_nb.windowing.aggregates",
-    "top_k": "lepton_nb.windowing.aggregates",
+    "std": "lepton_nb.windowing.functions",
+    "sum": "lepton_nb.windowing.functions",
+    "top_k": "lepton_nb.windowing.functions",
     "train": "lepton_nb.training.run",
-    "var": "lepton_nb.windowing.aggregates",
+    "var": "lepton_nb.windowing.functions",
     "windows": "lepton_nb.windowing.query",
 }
 

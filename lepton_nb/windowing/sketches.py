@@ -7,19 +7,77 @@ from __future__ import annotations
 
 import json
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.windowing.partials import Sealed
+from lepton_nb.windowing.lists import alone
+from lepton_nb.windowing.partials import Partial, named
+from lepton_nb.windowing.ranges import Ranges
+
+if TYPE_CHECKING:
+    from lepton_nb.windowing.aggregates import Aggregate
 
 # The largest sketch that DataSketches makes, and the error that it then has.
 MOST_K = 65_535
 MOST_LG_K = 21
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed(Partial):
+    """A partial that Polars does not know: bytes, made from the values of a slice and merged by functions in Python."""
+
+    @abstractmethod
+    def pack(self, values: pl.Series) -> bytes:
+        """The bytes for these values, none of which is null."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[bytes]) -> bytes:
+        """One from two or more."""
+
+    def first(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """The values, which `seal_rows` packs."""
+        return [named(self.column).drop_nulls().implode().alias(self.name)]
+
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """A list of the value, which `seal_rows` packs."""
+        return [alone(named(self.column)).alias(self.name)]
+
+    def merge(self) -> list[pl.Expr]:
+        """The parts, which `seal_merged` joins."""
+        return [pl.col(self.name).implode()]
+
+    def seal_rows(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Lists of values to bytes."""
+        return self._sealed(table, self.pack)
+
+    def seal_merged(self, table: pl.DataFrame) -> pl.DataFrame:
+        """Lists of parts to bytes."""
+        return self._sealed(table, lambda parts: parts[0] if len(parts) == 1 else self.join(parts.to_list()))
+
+    def _sealed(self, table: pl.DataFrame, seal: Callable[[pl.Series], bytes]) -> pl.DataFrame:
+        lists = table.get_column(self.name)
+        if isinstance(lists.dtype, pl.List) and isinstance(lists.dtype.inner, pl.List):
+            lists = lists.list.first()  # implode() in a group makes a list of one list on some engines
+        packed = [seal(values) for values in lists]
+        return table.with_columns(pl.Series(self.name, packed, dtype=pl.Binary))
+
+    def combine(self, table: pl.DataFrame, ranges: Ranges, users: Sequence[Aggregate]) -> list[pl.Series]:
+        """The parts of every range, joined."""
+        series = table.get_column(self.name)
+        if ranges.single:
+            return [series]
+        parts = series.to_list()
+        joined = [
+            parts[first] if first == last else self.join(parts[first : last + 1])
+            for first, last in zip(ranges.first.tolist(), ranges.last.tolist(), strict=True)
+        ]
+        return [pl.Series(self.name, joined, dtype=pl.Binary)]
 
 
 def _datasketches() -> Any:
