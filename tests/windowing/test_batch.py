@@ -178,6 +178,20 @@ def test_every_time_unit_and_zone(unit, zone):
     assert table["n"].to_list() == [1, 2]
 
 
+def test_times_of_whole_seconds_from_pandas_and_arrow():
+    """Polars has no seconds: they come as milliseconds."""
+    pandas, arrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    seconds = np.array([-1, 0, 3599, 3600], dtype="datetime64[s]")
+    frames = (
+        pandas.DataFrame({"t": pandas.Series(seconds)}),
+        arrow.table({"t": arrow.array([-1, 0, 3599, 3600], arrow.timestamp("s"))}),
+    )
+    for frame in frames:
+        table = lnb.windows(frame, time="t").tumbling("1h").agg(n=lnb.count()).collect()
+        assert table["window_start"].dt.epoch("s").to_list() == [-3600, 0, 3600]
+        assert table["n"].to_list() == [1, 2, 1]
+
+
 def test_dates():
     frame = pl.DataFrame({"day": [date(1969, 12, 31), date(1970, 1, 1), date(1970, 1, 8)], "v": [1, 2, 4]})
     table = lnb.windows(frame, time="day").tumbling("7d").agg(v=lnb.sum("v")).collect()
