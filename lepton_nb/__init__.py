@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         mean,
         min,  # noqa: A004
         quantile,
+        rows,
         std,
         sum,  # noqa: A004
         top_k,
@@ -78,6 +79,7 @@ _NAMES = {
     "quantile": "lepton_nb.windowing.functions",
     "record": "lepton_nb.reports.record",
     "report": "lepton_nb.reports.run",
+    "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
     "top_k": "lepton_nb.windowing.functions",
@@ -88,7 +90,8 @@ _NAMES = {
 
 __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
-    "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "custom",
+    "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
+    "custom",
     "prepare", "train", "models", "figures", "report", "record", "mode",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

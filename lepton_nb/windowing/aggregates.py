@@ -41,6 +41,11 @@ class Aggregate(ABC):
         """Whether values of this type can be aggregated."""
         return _is_number(dtype) or dtype == pl.Boolean
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return (self.column,) if self.column else ()
+
     wants: ClassVar[str] = "numbers"
     fix: ClassVar[str] = "cast it first, for example frame.with_columns(pl.col({column!r}).cast(pl.Float64))"
 
@@ -318,6 +323,39 @@ class TopK(Aggregate):
         found = all_ranges.join(best, on="range", how="left", maintain_order="left").get_column(self.reads)
         empty = pl.Series([[]], dtype=found.dtype)
         return found.to_frame().select(pl.col(self.reads).fill_null(pl.lit(empty).first())).to_series()
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Aggregate):
+    """The rows of a window, some columns of them. Its `dtype` is a struct of those columns."""
+
+    names: tuple[str, ...]
+    name: ClassVar[str] = "rows"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return self.names
+
+    def partials(self, dtype: pl.DataType | None) -> tuple[Partial, ...]:
+        return (lists.Kept("", self.names),)
+
+    def finish(self, dtype: pl.DataType | None) -> pl.Expr:
+        return lists.Kept("", self.names).without_time()
+
+    def dtype(self, dtype: pl.DataType | None) -> pl.DataType:
+        assert dtype is not None
+        return pl.List(dtype)
+
+    def check(self, dtype: pl.DataType) -> None:
+        assert isinstance(dtype, pl.Struct)
+        for part in dtype.fields:
+            inner = pl.Series(dtype=part.dtype).dtype
+            if inner.is_nested() or inner == pl.Object:
+                raise WindowError(
+                    f"rows({part.name!r}) needs columns that can be sorted, but this one is {part.dtype}; "
+                    "leave it out, or cast it first",
+                    column=part.name,
+                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from lepton_nb.windowing.aggregates import (
     Mean,
     Min,
     Quantile,
+    Rows,
     SketchDistinct,
     SketchQuantile,
     Std,
@@ -158,6 +159,23 @@ def top_k(column: str, k: int, by: Literal["count", "value"] = "count", **option
     if by not in ("count", "value"):
         raise WindowError.unknown("order of top_k()", str(by), ("count", "value"))
     return TopK(column, k, by)
+
+
+def rows(*columns: str, **options: Any) -> Rows:
+    """The rows of a window themselves, these columns of them: a list of structs, in the order of time, then of values.
+
+    Nulls are kept. Every row is kept until the end, as for an exact quantile. With a join it gives pairs of rows:
+
+        orders.agg(orders=lnb.rows("id", "price")).join(payments.agg(payments=lnb.rows("paid"))).collect()
+            .explode("orders").explode("payments")
+    """
+    for option in options:
+        raise WindowError.unknown("option of rows()", option, ("columns",))
+    for column in columns:
+        _column("rows", column, {})
+    if not columns or len(set(columns)) < len(columns):
+        raise WindowError(f"rows() takes the names of one or more different columns, not {columns!r}")
+    return Rows("", columns)
 
 
 def custom(

@@ -16,6 +16,9 @@ from lepton_nb.windowing.ranges import Ranges
 if TYPE_CHECKING:
     from lepton_nb.windowing.aggregates import Aggregate
 
+# The field for the time in rows that are kept.
+TIME = "time:"
+
 
 @dataclass(frozen=True, slots=True)
 class Listed(Partial):
@@ -142,6 +145,44 @@ class TopValues(Listed):
         if ranges.single:
             return [table.get_column(self.name)]
         return [grouped(table.select(self.name), ranges, self.merge()).get_column(self.name)]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Listed):
+    """The rows themselves, the columns `names` of them, with their time: in the order of time, then of values."""
+
+    names: tuple[str, ...]
+    operation: ClassVar[str] = "rows of"
+
+    @property
+    def name(self) -> str:
+        """One column for each choice of columns."""
+        return f"{self.operation}:{','.join(self.names)}"
+
+    def _row(self, time: str) -> pl.Expr:
+        return pl.struct(named(time).alias(TIME), *[named(column) for column in self.names])
+
+    def first(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """All rows."""
+        return [self._row(time).sort().alias(self.name)]
+
+    def each(self, dtype: pl.DataType | None, time: str) -> list[pl.Expr]:
+        """A list of the row."""
+        return [pl.concat_list(self._row(time)).alias(self.name)]
+
+    def merge(self) -> list[pl.Expr]:
+        """All rows of all."""
+        return [pl.col(self.name).explode().sort()]
+
+    def combine(self, table: pl.DataFrame, ranges: Ranges, users: Sequence[Aggregate]) -> list[pl.Series]:
+        """The rows of every range."""
+        found = table if ranges.single else grouped(table.select(self.name), ranges, self.merge())
+        return [found.get_column(self.name)]
+
+    def without_time(self) -> pl.Expr:
+        """The chosen columns alone."""
+        fields = [pl.element().struct.field(name) for name in self.names]
+        return pl.col(self.name).list.eval(pl.struct(fields))
 
 
 def grouped(table: pl.DataFrame, ranges: Ranges, merged: list[pl.Expr]) -> pl.DataFrame:

@@ -76,7 +76,9 @@ class Plan:
     def input_schema(self) -> dict[str, pl.DataType]:
         """Columns that the query reads, and the types that it takes them to have."""
         keys = dict(zip(self.keys, self.key_dtypes, strict=True))
-        values = {aggregate.column: dtype for _, aggregate, dtype in self.aggregates if dtype is not None}
+        values: dict[str, pl.DataType] = {}
+        for _, aggregate, dtype in self.aggregates:
+            values |= _types(aggregate, dtype)
         return {**keys, self.time: self.time_dtype, **values}
 
     @property
@@ -104,12 +106,12 @@ def bind(spec: Spec, schema: pl.Schema) -> Plan:
         )
     if not spec.aggregates:
         raise WindowError("the query computes nothing yet; call .agg(name=lnb.count(), ...)")
-    require((spec.time, *spec.keys, *(a.column for _, a in spec.aggregates if a.column)), schema)
+    require((spec.time, *spec.keys, *(c for _, a in spec.aggregates for c in a.columns)), schema)
     dtype = schema[spec.time]
     check_time(spec.time, dtype)
     aggregates = []
     for name, aggregate in spec.aggregates:
-        value_dtype = schema[aggregate.column] if aggregate.column else None
+        value_dtype = _value_dtype(aggregate, schema)
         if value_dtype is not None:
             aggregate.check(value_dtype)
         aggregates.append((name, aggregate, value_dtype))
@@ -123,6 +125,20 @@ def bind(spec: Spec, schema: pl.Schema) -> Plan:
         out_of_order=_ticks(spec.lateness.out_of_order_ns, "out_of_order", spec, dtype),
         allowed=_ticks(spec.lateness.allowed_ns, "allowed", spec, dtype),
     )
+
+
+def _value_dtype(aggregate: Aggregate, schema: pl.Schema) -> pl.DataType | None:
+    """The type of what an aggregate reads: that of its column, a struct of several, None for rows as such."""
+    if aggregate.column:
+        return schema[aggregate.column]
+    return pl.Struct({column: schema[column] for column in aggregate.columns}) if aggregate.columns else None
+
+
+def _types(aggregate: Aggregate, dtype: pl.DataType | None) -> dict[str, pl.DataType]:
+    """The columns that an aggregate reads and their types."""
+    if aggregate.column and dtype is not None:
+        return {aggregate.column: dtype}
+    return dict(dtype.to_schema()) if isinstance(dtype, pl.Struct) else {}  # type: ignore[arg-type]
 
 
 def require(columns: Iterable[str], schema: pl.Schema) -> None:

@@ -132,4 +132,4 @@ class QueryProgram(Program):
 
 def needed_columns(spec: Spec) -> list[str]:
     """The columns that a query reads."""
-    return list(dict.fromkeys([spec.time, *spec.keys, *(a.column for _, a in spec.aggregates if a.column)]))
+    return list(dict.fromkeys([spec.time, *spec.keys, *(c for _, a in spec.aggregates for c in a.columns)]))

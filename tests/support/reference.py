@@ -114,6 +114,7 @@ def aggregates(rows, in_order=False):
         "distinct": len(counted),
         "frequent": [{"value": v, "count": c} for v, c in best[:2]],
         "largest": known[::-1][:2],
+        "kept": [{"v": v} for _, v in sorted(((t, v) for _, t, v in rows), key=lambda r: (r[0], order(r[1])))],
         "own": sum(1 for v in known if v > 0),
     }
 

@@ -33,6 +33,7 @@ ALL = {
     "distinct": lnb.distinct("v"),
     "frequent": lnb.top_k("v", 2),
     "largest": lnb.top_k("v", 2, by="value"),
+    "kept": lnb.rows("v"),
     "own": lnb.custom(
         "v", init=lambda: 0, add=lambda a, x: a + (x > 0), merge=lambda a, b: a + b, dtype=pl.Int64
     ),

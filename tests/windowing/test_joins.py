@@ -42,6 +42,20 @@ def test_the_joined_columns():
     assert full["n"].to_list() == [1, 1, 1, None]
 
 
+def test_pairs_of_rows_of_two_streams():
+    """All pairs of rows with one key in one window, as a window join elsewhere gives them."""
+    people = [(1, 0, 5), (1, 3, 7), (2, 4, 1), (1, 12, 1)]
+    sales = [(1, 1, 9), (1, 2, 8), (3, 3, 4), (1, 11, 6)]
+    shape = lambda query: query.tumbling("10s")  # noqa: E731
+    first = shape(lnb.windows(time="ts", key="person")).agg(left=lnb.rows("v")).lateness("60s")
+    second = shape(lnb.windows(time="at", key="seller")).agg(right=lnb.rows("price")).lateness("60s")
+    left, right = frame_of(people, "ts", "person", "v"), frame_of(sales, "at", "seller", "price")
+    run = first.join(second).stream(left, right, batch_rows=2)
+    run.wait()
+    pairs = run.table().explode("left").explode("right").unnest("left", "right").select("person", "v", "price")
+    assert pairs.rows() == [(1, 5, 9), (1, 5, 8), (1, 7, 9), (1, 7, 8), (1, 1, 6)]
+
+
 ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 60), st.integers(-5, 5)), max_size=20)
 SHAPES = [
     lambda query: query.tumbling("10s"),

@@ -55,6 +55,6 @@ def sql(spec: Spec, engine: str, table: str | Sequence[str] = "events", schema: 
 
 def _assumed(spec: Spec, unit: Literal["ms", "us"]) -> pl.Schema:
     """Types that let a query without data be bound."""
-    values = {aggregate.column: pl.Float64() for _, aggregate in spec.aggregates if aggregate.column}
+    values = {column: pl.Float64() for _, aggregate in spec.aggregates for column in aggregate.columns}
     keys = {key: pl.String() for key in spec.keys}
     return pl.Schema({**keys, **values, spec.time: pl.Datetime(unit)})

@@ -76,6 +76,12 @@ class Values(Names, ABC):
                 return self.largest(column, k)
             case asked.TopK(k=k):
                 return self.most_frequent(column, k)
+        if isinstance(aggregate, asked.Rows):
+            self.lacks(
+                f"rows({', '.join(map(repr, aggregate.names))})",
+                "engines differ in how they order and type lists of rows",
+                "compute it here, with collect() or stream(), or join the table with the windows there",
+            )
         self.lacks(
             f"{aggregate.name}({aggregate.column!r})",
             "its functions are Python's, which SQL does not run",
