@@ -65,8 +65,12 @@ def sort_out(frame: pl.DataFrame, plan: Plan, clock: RowClock) -> Arrivals:
     none = frame.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias(MET), pl.lit(False).alias(SUSPECT))
     if not may_be_late(earliest, plan, clock.at_end(latest)):
         return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
+    if clock.none_behind(ticks, reach(plan)):
+        return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
     met = clock.at_rows(ticks)
     suspect = (ticks + reach(plan) <= met).fill_null(False).to_numpy()
+    if not suspect.any():
+        return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
     if isinstance(plan.layout, Sessions):
         late = np.zeros(len(suspect), dtype=bool)
         contested = _of_same_keys(frame, suspect, plan) if clock.moving else late

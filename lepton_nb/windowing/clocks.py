@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import cast
 
+import numpy as np
 import polars as pl
 
 from lepton_nb.windowing.stores.base import ENDLESS
@@ -36,6 +38,17 @@ class RowClock:
             return self.before
         behind = min(seen - self.bound - 1, self.cap)
         return behind if self.before is None else max(behind, self.before)
+
+    def none_behind(self, ticks: pl.Series, reach: int) -> bool:
+        """True where no row, plus `reach`, is behind the watermark that it meets: a quick look that may miss it."""
+        if self.before is not None and cast("int", ticks.min()) + reach <= self.before:
+            return False
+        times = ticks.to_numpy()
+        seen = np.maximum.accumulate(times)
+        behind = int((seen[:-1] - times[1:]).max(initial=0))
+        if self.latest is not None:
+            behind = max(behind, self.latest - int(times.min()))
+        return behind - self.bound - 1 < reach
 
     def at_rows(self, ticks: pl.Series) -> pl.Series:
         """The watermark that each row meets, null where there is none yet; the ticks of their times have no nulls."""

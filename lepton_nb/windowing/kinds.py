@@ -22,7 +22,7 @@ from lepton_nb.windowing.plan import Plan
 class Kind:
     """What batch and stream need of a kind of windows."""
 
-    scan: Callable[[pl.LazyFrame, Plan], pl.DataFrame]
+    scan: Callable[[pl.LazyFrame | pl.DataFrame, Plan], pl.DataFrame]
     merge: Callable[[Sequence[pl.DataFrame], Plan], pl.DataFrame]
     split_aside: Callable[[pl.DataFrame, Plan], tuple[pl.DataFrame, int]]
     windows_table: Callable[[pl.DataFrame, Plan], pl.DataFrame]

@@ -21,10 +21,14 @@ from lepton_nb.windowing.slices import key_names, keyed, seal
 TICK = "tick:"
 
 
-def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
+def scan(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """The needed columns of `rows`."""
     tick = plan.calendar.units(named(plan.time)).alias(TICK)
-    return rows.select([*keyed(plan), tick, *[named(column) for column in plan.columns]]).collect(engine="streaming")
+    return (
+        rows.lazy()
+        .select([*keyed(plan), tick, *[named(column) for column in plan.columns]])
+        .collect(engine="streaming")
+    )
 
 
 def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:

@@ -179,7 +179,7 @@ class Extreme(Partial):
         else:
             limits = np.iinfo(physical.clear().to_numpy().dtype)
             values = physical.fill_null(limits.max if lowest else limits.min).to_numpy()
-        reduced = ranges.reduce(np.fmin if lowest else np.fmax, values)
+        reduced = ranges.reduce(ranged.extreme_of(values, lowest=lowest), values)
         result = pl.Series(self.name, reduced, dtype=physical.dtype)
         if series.has_nulls():
             found = ranges.sums(physical.is_not_null().to_numpy().astype(np.int64)) > 0

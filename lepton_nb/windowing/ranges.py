@@ -110,13 +110,13 @@ class Blocks(Ranges):
 
     def reduce(self, operation: np.ufunc, values: Array) -> Array:
         """`operation` over every range; one pass over a table of blocks where that has few empty places."""
-        neutral = _neutral(operation, values.dtype)
+        nothing = neutral(operation, values.dtype)
         blocks = int(self.block[-1]) + 1 if len(self.block) else 0
-        if neutral is None or blocks * self.length > MOST_PADDING * len(values):
+        if nothing is None or blocks * self.length > MOST_PADDING * len(values):
             return super().reduce(operation, values)
         # One row a slot: running results then go from row to row, over all blocks at once.
         place = self.slot * blocks + self.block
-        flat = np.full(self.length * blocks, neutral, dtype=values.dtype)
+        flat = np.full(self.length * blocks, nothing, dtype=values.dtype)
         flat[place] = values
         table = flat.reshape(self.length, blocks)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -169,15 +169,32 @@ class Doubling(Ranges):
         return result
 
 
-def _neutral(operation: np.ufunc, dtype: np.dtype[Any]) -> Any:
+def neutral(operation: np.ufunc, dtype: np.dtype[Any]) -> Any:
     """What `operation` leaves other values unchanged with; None where that is not known."""
     if operation is np.add:
         return dtype.type(0)
-    if operation in (np.fmin, np.fmax):
-        if dtype.kind == "f":
-            return dtype.type(np.nan)
-        return np.iinfo(dtype).max if operation is np.fmin else np.iinfo(dtype).min
+    if operation in (np.fmin, np.fmax) and dtype.kind == "f":
+        return dtype.type(np.nan)
+    if operation in (np.fmin, np.fmax, np.minimum, np.maximum):
+        return largest(dtype) if operation in (np.fmin, np.minimum) else smallest(dtype)
     return None
+
+
+def largest(dtype: np.dtype[Any]) -> Any:
+    """What no number of this type exceeds."""
+    return dtype.type(np.inf) if dtype.kind == "f" else np.iinfo(dtype).max
+
+
+def smallest(dtype: np.dtype[Any]) -> Any:
+    """What no number of this type is below."""
+    return dtype.type(-np.inf) if dtype.kind == "f" else np.iinfo(dtype).min
+
+
+def extreme_of(values: Array, *, lowest: bool) -> np.ufunc:
+    """The minimum or maximum of two that leaves NaN out; a quicker one where there is none."""
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        return np.fmin if lowest else np.fmax
+    return np.minimum if lowest else np.maximum
 
 
 def _running(merge: Merge, values: Arrays, into: Index) -> Arrays:

@@ -24,10 +24,10 @@ TICK = "tick:"
 NUMBER = "session:"
 
 
-def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
+def scan(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """The sessions of `rows`; rows without a time or a key are one row of nulls for each such key."""
     names = key_names(plan)
-    needed = rows.select(
+    needed = rows.lazy().select(
         [named(column) for column in plan.columns] + [*keyed(plan), plan.calendar.units(named(plan.time)).alias(TICK)]
     )
     ordered = needed.sort([*names, TICK]).with_columns(numbered(plan, pl.col(TICK), pl.col(TICK)))

@@ -52,7 +52,7 @@ class WindowState:
         arrived = arrivals.sort_out(table, plan, RowClock(store.watermark))
         self._keep(self._late, arrived.late)
         self._keep(self._aside, arrived.aside)
-        scanned = batch.ours(lambda: kinds.of(plan).scan(arrived.on_time.lazy(), plan))
+        scanned = batch.ours(lambda: kinds.of(plan).scan(arrived.on_time, plan))
         kept, _ = kinds.of(plan).split_aside(scanned, plan)
         emitted = store.absorb([kept])
         if emitted.late is not None:

@@ -125,7 +125,7 @@ def step(
 def _scanned(rows: pl.DataFrame, plan: Plan) -> pl.DataFrame:
     """Partial results of rows that have a time and a key."""
     kind = kinds.of(plan)
-    return kind.split_aside(batch.ours(lambda: kind.scan(rows.lazy(), plan)), plan)[0]
+    return kind.split_aside(batch.ours(lambda: kind.scan(rows, plan)), plan)[0]
 
 
 def _stages(pieces: Sequence[Piece], bound: Bound) -> Iterator[tuple[int | None, list[tuple[int, pl.DataFrame]]]]:

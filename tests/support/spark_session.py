@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 @contextlib.contextmanager
 def local_spark(folder: str) -> Iterator[SparkSession]:
     """A session in UTC that keeps its files in `folder`; the JVM is ended with it, with its ports."""
+    os.makedirs(folder, exist_ok=True)
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     settings = {
         "spark.driver.bindAddress": "127.0.0.1",

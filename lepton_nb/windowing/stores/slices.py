@@ -50,8 +50,8 @@ class SliceStore(Store):
         self.table = merged = slices.merge([*known, *filled], self.plan)
         over, gone = ended(self.plan, self.watermark), expired(self.plan, self.watermark)
         # A slice may come from several parts of a batch.
-        fresh = pl.concat([table.select(*self.keys, SLICE) for table in filled]).unique()
-        touched = fresh.filter(self.layout.low(pl.col(SLICE)) <= over)
+        given = [t.filter(self.layout.low(pl.col(SLICE)) <= over).select(*self.keys, SLICE) for t in filled]
+        touched = pl.concat(given).unique()
         if not touched.height:
             return self.nothing()
         marked = self._around(merged, touched).join(

@@ -1,0 +1,96 @@
+"""Counting in cells gives what hashing gives: rows to slices, and slices to slices."""
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+import lepton_nb as lnb
+from lepton_nb.windowing import dense, slices
+from lepton_nb.windowing.plan import bind
+
+AGGREGATES = {
+    "n": lnb.count(), "known": lnb.count("v"), "sum": lnb.sum("v"), "mean": lnb.mean("v"), "min": lnb.min("v"),
+    "max": lnb.max("v"), "first_time": lnb.min("ts"), "last_time": lnb.max("ts"),
+}  # fmt: skip
+KEYS = {
+    "none": None, "int8": pl.Int8, "int64": pl.Int64, "uint32": pl.UInt32, "text": pl.String,
+}  # fmt: skip
+VALUES = {
+    pl.Float64: st.integers(-9, 9).map(float) | st.just(math.nan) | st.just(math.inf),
+    pl.Float32: st.integers(-9, 9).map(float),
+    pl.Int64: st.integers(-(2**63), 2**63 - 1),
+    pl.UInt64: st.integers(0, 2**64 - 1),
+    pl.Int8: st.integers(-128, 127),
+    pl.Boolean: st.booleans(),
+}
+
+
+@st.composite
+def tables(draw):
+    key = draw(st.sampled_from(sorted(KEYS)))
+    dtype = draw(st.sampled_from(list(VALUES)))
+    size = draw(st.integers(1, 40))
+    names = st.sampled_from(["b", "a", "", "é"]) if key == "text" else st.integers(3, 6)
+    columns = {
+        "key": draw(st.lists(names, min_size=size, max_size=size)),
+        "ts": draw(st.lists(st.integers(-20, 20), min_size=size, max_size=size)),
+        "v": draw(st.lists(VALUES[dtype] | st.none(), min_size=size, max_size=size)),
+    }
+    schema = {"key": KEYS[key] or pl.Int64, "ts": pl.Int64, "v": dtype}
+    return pl.DataFrame(columns, schema=schema).with_columns(pl.col("ts").cast(pl.Datetime("ms"))), KEYS[key]
+
+
+def plan_of(frame, key, size, every):
+    query = lnb.windows(time="ts", key=None if key is None else "key").sliding(f"{size}ms", f"{every}ms")
+    return bind(query.agg(**AGGREGATES).spec, frame.schema)
+
+
+def ordered(table, plan):
+    return table.sort([*slices.key_names(plan), slices.SLICE])
+
+
+@given(tables(), st.integers(1, 20), st.integers(1, 9), st.integers(1, 39))
+def test_cells_give_what_hashing_gives(table, size, every, cut):
+    frame, key = table
+    plan = plan_of(frame, key, size, every)
+    hashed = ordered(slices._hashed(frame.lazy(), plan), plan)
+    counted = dense.from_rows(frame, plan, slices._slices_of(frame, plan))
+    if counted is not None:
+        assert_frame_equal(counted, hashed, rel_tol=1e-12)
+    parts = [slices._hashed(part.lazy(), plan) for part in (frame[:cut], frame[cut:]) if part.height]
+    merged = dense.merged(parts, plan)
+    if merged is not None:
+        assert_frame_equal(merged, hashed, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize("key", [pl.Int32, pl.String])
+def test_many_rows_go_into_cells_and_come_out_in_order(key, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"ts": rng.integers(0, 600_000, 50_000), "key": rng.integers(0, 20, 50_000), "v": rng.integers(-9, 9, 50_000)}
+    ).with_columns(pl.col("ts").cast(pl.Datetime("ms")), pl.col("key").cast(key), pl.col("v").cast(pl.Float64))
+    plan = plan_of(frame, key, 60_000, 10_000)
+    counted = dense.from_rows(frame, plan, slices._slices_of(frame, plan))
+    assert counted is not None
+    assert_frame_equal(counted, ordered(slices._hashed(frame.lazy(), plan), plan), rel_tol=1e-12)
+    # Read from a file in chunks, and in more of them than wait to be merged.
+    frame.write_parquet(tmp_path / "t.parquet", row_group_size=1_000)
+    monkeypatch.setattr(slices, "CHUNK_ROWS", 400)
+    found = slices.scan(pl.scan_parquet(tmp_path / "t.parquet"), plan)
+    assert_frame_equal(ordered(found, plan), counted, rel_tol=1e-12)
+
+
+def test_what_does_not_go_into_cells_is_hashed():
+    far = pl.DataFrame({"ts": [0, 10**9], "key": [1, 10**9], "v": [1.0, 2.0]}).with_columns(
+        pl.col("ts").cast(pl.Datetime("ms"))
+    )
+    plan = plan_of(far, pl.Int64, 1, 1)
+    assert dense.from_rows(far, plan, slices._slices_of(far, plan)) is None
+    assert slices.scan(far, plan).height == 2
+    nulls = far.with_columns(key=pl.Series([None, 3]))
+    assert dense.from_rows(nulls, plan, slices._slices_of(nulls, plan)) is None
