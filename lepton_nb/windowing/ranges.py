@@ -132,11 +132,10 @@ class Blocks(Ranges):
     def _chosen(self, merge: Merge, head: Arrays, tail: Arrays) -> Arrays:
         with np.errstate(invalid="ignore", over="ignore"):
             both = merge(tail, head)
-        one_block = self.block[self.first] == self.block[self.last]
-        from_head, from_tail = one_block & self.late, one_block & ~self.late
+        alone = np.flatnonzero(self.block[self.first] == self.block[self.last])
+        late = self.late[alone]
         for result, h, t in zip(both, head, tail, strict=True):
-            np.copyto(result, h, where=from_head)
-            np.copyto(result, t, where=from_tail)
+            result[alone] = np.where(late, h[alone], t[alone])
         return both
 
 

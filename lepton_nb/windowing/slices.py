@@ -73,6 +73,7 @@ def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     tables: list[pl.DataFrame] = []
     needed = rows.select([named(column) for column in plan.columns])
     for chunk in needed.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"):
+        chunk = chunk.rechunk()
         found = dense.from_rows(chunk, plan, _slices_of(chunk, plan))
         if found is None:
             if not tables:
