@@ -62,9 +62,14 @@ def cells_of(key: pl.Series | None, slices: pl.Series) -> Cells | None:
     first_key, keys = (0, 1) if key is None else _span(key)
     if keys * width > MOST_CELLS_PER_ROW * rows:
         return None
-    place = slices.to_numpy() - first_slice
-    if key is not None:
-        place = place + (key.cast(pl.Int64).to_numpy() - first_key) * width
+    # In place: at this size a new array costs more than the sum that goes into it.
+    if key is None:
+        place = slices.to_numpy() - first_slice
+    else:
+        place = key.cast(pl.Int64).to_numpy() - first_key
+        place *= width
+        place += slices.to_numpy()
+        place -= first_slice
     return Cells(place, first_key, keys, first_slice, width, names)
 
 

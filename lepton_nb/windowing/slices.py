@@ -17,8 +17,8 @@ from lepton_nb.windowing.plan import Plan
 
 SLICE = "slice"
 # Rows that are counted at a time, and how many times as many rows of slice tables wait to be merged.
-CHUNK_ROWS = 1_000_000
-MOST_PARTS = 4
+CHUNK_ROWS = 500_000
+MOST_PARTS = 8
 
 
 def key_names(plan: Plan) -> list[str]:
@@ -73,7 +73,6 @@ def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     tables: list[pl.DataFrame] = []
     needed = rows.select([named(column) for column in plan.columns])
     for chunk in needed.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"):
-        chunk = chunk.rechunk()
         found = dense.from_rows(chunk, plan, _slices_of(chunk, plan))
         if found is None:
             if not tables:
