@@ -5,7 +5,8 @@
 
 A folder of files of a million rows each, about one row a second for each key, up to 2 s out of order. Sliding
 windows of 1 min every 10 s with count, sum, mean and max. Ours writes a checkpoint every batch and a Parquet sink,
-both forced to the disk; Spark takes a file a micro-batch, with a checkpoint and a Parquet sink; Bytewax keeps its
+both forced to the disk; Spark takes a file a micro-batch, with a checkpoint, a Parquet sink and two shuffle partitions;
+Bytewax keeps its
 results in memory and no checkpoint, on fewer rows, in two processes. What each gives is compared with the batch query
 before anything is timed: Spark's append mode leaves out the windows that its watermark has not passed, the others give
 all. Starting Spark, Bytewax and Python, and a first run, are not counted.
@@ -78,7 +79,8 @@ class SparkStream:
         """From start to end; returns the folder of results."""
         place = self._work / f"spark-{next(self._numbers)}"
         bound = f"{DISORDER_S} seconds"
-        self._session.stream(self._folder, "1 minute", "10 seconds", bound, place / "results", place / "checkpoint")
+        places = (place / "results", place / "checkpoint")
+        self._session.stream(self._folder, "1 minute", "10 seconds", bound, *places, spark.TUNED)
         return place / "results"
 
     def result(self) -> pl.DataFrame:

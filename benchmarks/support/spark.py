@@ -12,6 +12,8 @@ from typing import Any
 
 import polars as pl
 
+# Spark's own setting, and as many as it has threads here.
+DEFAULT, TUNED = 200, 2
 COLUMNS = ["key", "window_start", "n", "sum", "mean", "max"]
 
 
@@ -22,26 +24,32 @@ class Windows:
     The query is made anew each time: one that has run keeps what it has shuffled, and would not run again.
     """
 
+    session: Any
     rows: Any
     size: str
     every: str | None
+    shuffle: int
+
+    def _query(self) -> Any:
+        self.session.conf.set("spark.sql.shuffle.partitions", self.shuffle)
+        return aggregated(self.rows, self.size, self.every)
 
     def result(self) -> pl.DataFrame:
         """A table, through Arrow, sorted here: Spark's own sort takes longer."""
-        found = pl.from_arrow(aggregated(self.rows, self.size, self.every).toArrow())
+        found = pl.from_arrow(self._query().toArrow())
         assert isinstance(found, pl.DataFrame)
         return tidy(found)
 
     def whole(self) -> pl.DataFrame:
         """A table, sorted by Spark: the whole job, as the others do it."""
-        query = aggregated(self.rows, self.size, self.every).orderBy("key", "window_start")
+        query = self._query().orderBy("key", "window_start")
         found = pl.from_arrow(query.toArrow())
         assert isinstance(found, pl.DataFrame)
         return found
 
     def discard(self) -> None:
         """Into Spark's "noop" sink."""
-        aggregated(self.rows, self.size, self.every).write.format("noop").mode("overwrite").save()
+        self._query().write.format("noop").mode("overwrite").save()
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,15 @@ class Spark:
 
     session: Any
 
-    def windows(self, file: Path, size: str, every: str | None) -> Windows:
-        """Windows over one Parquet file."""
-        return Windows(self.session.read.parquet(str(file)), size, every)
+    def windows(self, file: Path, size: str, every: str | None, shuffle: int) -> Windows:
+        """Windows over one Parquet file, in `shuffle` partitions after the shuffle."""
+        return Windows(self.session, self.session.read.parquet(str(file)), size, every, shuffle)
 
-    def stream(self, folder: Path, size: str, every: str, bound: str, out: Path, checkpoint: Path) -> None:
+    def stream(
+        self, folder: Path, size: str, every: str, bound: str, out: Path, checkpoint: Path, shuffle: int
+    ) -> None:
         """The same over a folder as a stream, one file a micro-batch, into Parquet files; until all is read."""
+        self.session.conf.set("spark.sql.shuffle.partitions", shuffle)
         schema = self.session.read.parquet(str(folder)).schema
         rows = self.session.readStream.schema(schema).option("maxFilesPerTrigger", 1).parquet(str(folder))
         query = (
@@ -102,8 +113,6 @@ def started(work: Path) -> Iterator[Spark]:
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.sql.session.timeZone": "UTC",
-        # As many as there are threads; its default of 200 is slower here.
-        "spark.sql.shuffle.partitions": "2",
         "spark.local.dir": str(work / "spark"),
         "spark.sql.warehouse.dir": str(work / "spark-warehouse"),
     }
