@@ -145,10 +145,6 @@ class JoinStore(Store):
         self.bound = bound
         self.sides = (SliceStore(bound.pair[0]), SliceStore(bound.pair[1]))
 
-    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
-        """Not for joins: tables come with their side."""
-        raise NotImplementedError
-
     def absorb_sides(self, tables: Tables) -> Emitted:
         """Windows that changed after they were given, on either side, with what the other has."""
         changed = []
@@ -167,9 +163,6 @@ class JoinStore(Store):
         left, right = (side.advance(watermark) for side in self.sides)
         self.watermark = self.sides[0].watermark
         return Emitted(self.bound.joined(left.rows, right.rows), self.no_windows())
-
-    def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
-        raise NotImplementedError
 
     def early(self) -> pl.DataFrame:
         """The open windows of both sides, joined as they stand."""

@@ -13,7 +13,7 @@ from lepton_nb.windowing.assign import Sessions
 from lepton_nb.windowing.plan import Plan, bind
 from lepton_nb.windowing.spec import Spec
 from lepton_nb.windowing.stores import store_for
-from lepton_nb.windowing.stores.base import Emitted, Store
+from lepton_nb.windowing.stores.base import Emitted, Store, TableStore
 
 # Partial results and the side that they come from: always 0 but in joins.
 Tables = Sequence[tuple[int, pl.DataFrame]]
@@ -106,6 +106,7 @@ class BoundQuery(Bound):
 
     def absorb(self, store: Store, tables: Tables) -> Emitted:
         """All tables at once."""
+        assert isinstance(store, TableStore)
         return store.absorb([table for _, table in tables])
 
 

@@ -13,7 +13,7 @@ from lepton_nb.windowing import arrivals, batch, blobs, kinds
 from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.plan import Plan, bind
 from lepton_nb.windowing.stores import store_for
-from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
+from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
 if TYPE_CHECKING:
     from lepton_nb.windowing.query import WindowQuery
@@ -35,7 +35,7 @@ class WindowState:
     def __init__(self, query: WindowQuery) -> None:
         self._query = query
         self._plan: Plan | None = None
-        self._store: Store | None = None
+        self._store: TableStore | None = None
         self._late: list[pl.DataFrame] = []
         self._aside: list[pl.DataFrame] = []
         self._retracted: pl.DataFrame | None = None
@@ -117,14 +117,14 @@ class WindowState:
         state._keep(state._aside, tables["aside"])
         return state
 
-    def _bound(self, schema: pl.Schema) -> tuple[Plan, Store]:
+    def _bound(self, schema: pl.Schema) -> tuple[Plan, TableStore]:
         if self._plan is None or self._store is None:
             self._plan = bind(self._query.spec, schema)
             self._store = store_for(self._plan)
             self._empty = pl.DataFrame(schema=schema)
         return self._plan, self._store
 
-    def _require(self, call: str) -> tuple[Plan, Store]:
+    def _require(self, call: str) -> tuple[Plan, TableStore]:
         if self._plan is None or self._store is None:
             data: Any = self._query.frame
             if data is None:

@@ -29,7 +29,7 @@ class Emitted:
 
 
 class Store(ABC):
-    """Open windows of some keys. Tables that come in are partial results without nulls, and are not late.
+    """Open windows of some keys.
 
     watermark: ticks, None before the first; every row up to it has come, but for late ones.
     """
@@ -37,35 +37,22 @@ class Store(ABC):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.watermark: int | None = None
-        self.table: pl.DataFrame | None = None
 
     @abstractmethod
-    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
-        """Take in partial results of one or more parts; gives the windows given before that change, whole."""
-
     def advance(self, watermark: int) -> Emitted:
         """Move the watermark on, never back; gives the windows that this closes, sorted by key, then start."""
-        if self.watermark is not None and watermark <= self.watermark:
-            return self.nothing()
-        before, self.watermark = self.watermark, watermark
-        return self.nothing() if self.table is None else self._close(self.table, before, watermark)
-
-    @abstractmethod
-    def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
-        """`advance`, where there is something."""
 
     @abstractmethod
     def early(self) -> pl.DataFrame:
         """The windows that are still open, as they stand now; nothing changes."""
 
+    @abstractmethod
     def dump(self) -> dict[str, pl.DataFrame]:
         """All tables, by name; `load` takes them back."""
-        return {} if self.table is None else {"table": self.table}
 
+    @abstractmethod
     def load(self, tables: dict[str, pl.DataFrame], watermark: int | None) -> None:
         """What `dump` gave."""
-        self.table = tables.get("table")
-        self.watermark = watermark
 
     @property
     def rows(self) -> int:
@@ -94,3 +81,35 @@ class Store(ABC):
     def nothing(self) -> Emitted:
         """Neither."""
         return Emitted(self.empty(), self.no_windows())
+
+
+class TableStore(Store):
+    """Open windows of one query, as a table. What comes in are partial results without nulls, and not late."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+        self.table: pl.DataFrame | None = None
+
+    @abstractmethod
+    def absorb(self, tables: Sequence[pl.DataFrame]) -> Emitted:
+        """Take in partial results of one or more parts; gives the windows given before that change, whole."""
+
+    @abstractmethod
+    def _close(self, table: pl.DataFrame, before: int | None, watermark: int) -> Emitted:
+        """`advance`, where there is something."""
+
+    def advance(self, watermark: int) -> Emitted:
+        """Move the watermark on, never back; gives the windows that this closes, sorted by key, then start."""
+        if self.watermark is not None and watermark <= self.watermark:
+            return self.nothing()
+        before, self.watermark = self.watermark, watermark
+        return self.nothing() if self.table is None else self._close(self.table, before, watermark)
+
+    def dump(self) -> dict[str, pl.DataFrame]:
+        """The table."""
+        return {} if self.table is None else {"table": self.table}
+
+    def load(self, tables: dict[str, pl.DataFrame], watermark: int | None) -> None:
+        """The table."""
+        self.table = tables.get("table")
+        self.watermark = watermark

@@ -13,14 +13,14 @@ from lepton_nb.windowing.combine import group_numbers
 from lepton_nb.windowing.ordered import TICK
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.ranges import Index
-from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
+from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
 # Rows of a key that came before those in the table, and rows for which results have been given.
 BEFORE = "before"
 DONE = "done"
 
 
-class OrderedStore(Store):
+class OrderedStore(TableStore):
     """Rows up to the watermark are in their final order."""
 
     def __init__(self, plan: Plan) -> None:

@@ -11,13 +11,13 @@ from lepton_nb.windowing.assign import Sessions
 from lepton_nb.windowing.sessions import FROM, NUMBER, TO
 from lepton_nb.windowing.slices import merge_exprs, seal
 from lepton_nb.windowing.spec import END, START
-from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
+from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
 GIVEN = "given"
 FRESH = "fresh"
 
 
-class SessionStore(Store):
+class SessionStore(TableStore):
     """A session lives until no row can join it; merging with what lives keeps a late row from being late.
 
     That is one tick longer than until it is given and has expired: a row exactly a gap after its last one belongs to

@@ -13,7 +13,7 @@ from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
 from lepton_nb.windowing.combine import Runs, windows_table
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.slices import SLICE
-from lepton_nb.windowing.stores.base import ENDLESS, Emitted, Store
+from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
 
 def ended(plan: Plan, watermark: int | None) -> int:
@@ -32,7 +32,7 @@ def expired(plan: Plan, watermark: int | None) -> int:
     return ended(plan, watermark - plan.allowed)
 
 
-class SliceStore(Store):
+class SliceStore(TableStore):
     """A slice lives until its last window has expired."""
 
     @property
