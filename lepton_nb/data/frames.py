@@ -222,7 +222,7 @@ def _scan_csv(files: list[str]) -> pl.LazyFrame:
 def _reading(read: Callable[[], T]) -> T:
     try:
         return read()
-    except (pl.exceptions.ComputeError, pl.exceptions.SchemaError, pl.exceptions.NoDataError, OSError) as error:
+    except (pl.exceptions.PolarsError, OSError) as error:
         text = str(error)
         advice = "; a .json file holds one object a line" if "NDJSON" in text else ""
         if "infer_schema_length" in text:

@@ -372,7 +372,7 @@ class Custom(Aggregate):
         return (self._partial,)
 
     def finish(self, dtype: pl.DataType | None) -> pl.Expr:
-        return _each(self._partial.name, lambda part: self.finisher(json.loads(part)), self.result)
+        return _each(self._partial.name, lambda part: self.finisher(json.loads(part)), self.result, self.label)
 
     def dtype(self, dtype: pl.DataType | None) -> pl.DataType:
         return self.result
@@ -385,11 +385,18 @@ class Custom(Aggregate):
         return Own(self.column, self.label, self.init, self.add, self.merge)
 
 
-def _each(column: str, function: Callable[[bytes], Any], dtype: pl.DataType) -> pl.Expr:
-    """`function` of every value of a column of bytes."""
+def _each(column: str, function: Callable[[bytes], Any], dtype: pl.DataType, label: str = "") -> pl.Expr:
+    """`function` of every value of a column of bytes; `label` names a user's own aggregate."""
 
     def apply(parts: pl.Series) -> pl.Series:
-        return pl.Series(parts.name, [function(part) for part in parts.to_list()], dtype=dtype)
+        values = [function(part) for part in parts.to_list()]
+        try:
+            return pl.Series(parts.name, values, dtype=dtype)
+        except (TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+            raise WindowError(
+                f"the custom aggregate {label!r} gave values that are not {dtype}: {values[:3]!r}; "
+                "give the type of what `finish` returns: lnb.custom(..., dtype=...)"
+            ) from error
 
     return pl.col(column).map_batches(apply, return_dtype=dtype)
 

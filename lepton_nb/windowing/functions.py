@@ -63,7 +63,8 @@ def sum(column: str, **options: Any) -> Sum:
 def mean(column: str, **options: Any) -> Mean:
     """Mean of the values that are not null, null where there is none; NaN if one is NaN. Float64.
 
-    The sum over the count; see `sum` for the last digits where the values are floats.
+    The sum over the count; see `sum` for the last digits where the values are floats. Integers of 64 bits are added as
+    Float64, so that they cannot overflow: beyond 2**53 they are rounded as floats are.
     """
     return Mean(_column("mean", column, options))
 
@@ -100,7 +101,8 @@ def _ddof(name: str, ddof: Any) -> int:
 
 
 def first(column: str, **options: Any) -> First:
-    """Value at the earliest time, of those that are not null; of equal times the smallest. In the column's own type.
+    """Value at the earliest time, of those that are not null; of equal times the smallest (NaN only if all are). In
+    the column's own type.
 
     Null where there is none. In windows of rows (`rolling(rows=...)`, `counting`) the order of the rows decides.
     """
@@ -108,7 +110,8 @@ def first(column: str, **options: Any) -> First:
 
 
 def last(column: str, **options: Any) -> Last:
-    """Value at the latest time, of those that are not null; of equal times the largest. In the column's own type.
+    """Value at the latest time, of those that are not null; of equal times the largest (NaN only if all are). In the
+    column's own type.
 
     Null where there is none. In windows of rows (`rolling(rows=...)`, `counting`) the order of the rows decides.
     """

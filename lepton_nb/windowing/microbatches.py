@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals
 from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
 from lepton_nb.windowing.clocks import row_clock
@@ -94,6 +95,8 @@ class Batches:
     def run(self) -> None:
         """Until the source ends or the run is stopped."""
         try:
+            if self.commit.over:
+                self._check_still_over()
             intent = self.checkpoint.intent()
             if intent is not None:
                 self._do(intent, self._again(intent))
@@ -117,6 +120,17 @@ class Batches:
                 self._do(intent, upcoming)
         finally:
             self._looked_ahead()
+
+    def _check_still_over(self) -> None:
+        """All windows were given when the source ended, so what has come since has nowhere to go."""
+        with self.asking:
+            planned = self.source.plan(self.commit.position, self.options.batch_rows, 0.0)
+        if planned.after != self.commit.position:
+            raise WindowError(
+                f"this stream ended after {self.commit.rows} rows and gave all its windows, but its source has others "
+                "since; give a new checkpoint and sink to read all of it again, or a source that does not end, such as "
+                "lnb.sources.files(path, follow=True), from the start"
+            )
 
     def _look(self, position: Position, wait_s: float) -> _Next | None:
         """What comes after a position; None where nothing does, and the watermark does not move either."""

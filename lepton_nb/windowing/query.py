@@ -163,7 +163,8 @@ class WindowQuery:
         needed columns only; so does a LazyFrame, which is collected here first: give the path instead.
         An empty table gives an empty result with the right columns.
 
-        Rows with a null time or key are in no window; a WindowWarning says how many, `aside()` returns them.
+        Rows with a null time or key are in no window; a WindowWarning says how many, `aside()` returns them; it is a
+        WindowError where all rows are such.
         Raises WindowError (the query does not fit the table), DataError (the table cannot be read), ClusterError.
         """
         result = batch.collect(self._data(), self.spec, cluster)
@@ -192,8 +193,9 @@ class WindowQuery:
         sink: one of `lnb.sinks`, a folder (Parquet), a file that ends in .duckdb, or a function that takes each batch
             of results; without one they are kept beside the checkpoint. `table()` reads them back.
         checkpoint: a folder in which the stream remembers where it stands. Started again with the same query and
-            folder, it goes on there, and every result is in the sink once, even if the process was killed. Without
-            one the stream forgets all when its process ends.
+            folder, it goes on there, and every result is in the sink once, even if the process was killed. A stream
+            whose source ended has given all its windows: it raises WindowError if the source has grown since. Without
+            a checkpoint a stream forgets all when its process ends.
         cluster: reads and pre-aggregates on the workers, and keeps the open windows there, divided by key; they must
             see the checkpoint folder under the same path.
         batch_rows: about how many rows make a batch: more for throughput, fewer for memory and latency.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from lepton_nb.errors import WindowError
+from lepton_nb.errors import WindowError, hint
 from lepton_nb.windowing import durations
 from lepton_nb.windowing.aggregates import Aggregate
 from lepton_nb.windowing.assign import check
@@ -96,7 +96,11 @@ class GridShape:
         try:
             zoneinfo.ZoneInfo(self.zone)
         except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-            raise WindowError.unknown("time zone", self.zone, zoneinfo.available_timezones()) from error
+            raise WindowError(
+                f"unknown time zone {self.zone!r}{hint(self.zone, zoneinfo.available_timezones())}; "
+                "give an IANA name such as 'Europe/Paris'",
+                name=self.zone,
+            ) from error
         if any(length.ns % durations.DAY_NS for length in (self.size, self.every, self.offset)):
             raise WindowError(
                 f"tz={self.zone!r} needs a size and an offset of whole days, which then follow that zone's civil days; "

@@ -12,6 +12,7 @@ from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals, batch, blobs, kinds
 from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.plan import Plan, bind
+from lepton_nb.windowing.spec import Spec
 from lepton_nb.windowing.stores import store_for
 from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
@@ -33,6 +34,8 @@ class WindowState:
     """
 
     def __init__(self, query: WindowQuery) -> None:
+        if not isinstance(getattr(query, "spec", None), Spec):
+            raise WindowError(f"WindowState takes a query such as lnb.windows(time=...).tumbling(...), not {query!r}")
         self._query = query
         self._plan: Plan | None = None
         self._store: TableStore | None = None

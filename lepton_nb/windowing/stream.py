@@ -43,6 +43,8 @@ def make(
     idle_s = None if idle is None else durations.nanoseconds(idle, "idle") / 1e9
     if idle_s is not None and idle_s <= 0:
         raise WindowError(f"idle={idle!r} must be above zero, for example idle='30s'; leave it out for never")
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise WindowError(f"checkpoint={checkpoint!r} must be a path to a folder")
     client = None if cluster is None else batch.client_of(cluster)
     folder = None if checkpoint is None else Path(os.path.abspath(os.path.expanduser(checkpoint)))
     options = Options(folder, batch_rows, idle_s, client)

@@ -144,6 +144,14 @@ def test_months_beyond_the_range_of_the_time_column_are_refused():
         one_row(datetime(2200, 1, 1), pl.Datetime("ns"), lambda query: query.tumbling("500y"))
 
 
+@pytest.mark.parametrize("dtype", [pl.Datetime("us"), pl.Datetime("us", "UTC")])
+@pytest.mark.parametrize("size", [("1mo", None), ("1d", "America/New_York")])
+def test_times_without_a_calendar_are_refused_not_lost(dtype, size):
+    frame = pl.DataFrame({"t": pl.Series([9 * 10**18, 0], dtype=pl.Int64).cast(dtype)})
+    with pytest.raises(lnb.WindowError, match="a time reaches beyond the times"):
+        lnb.windows(frame, time="t").tumbling(size[0], tz=size[1]).agg(n=lnb.count()).collect()
+
+
 def test_fixed_is_tumbling_over_all_periods():
     times = [datetime(2020, 1, 1, 0, minute) for minute in (0, 14, 15, 29, 30)]
     query = lnb.windows(pl.DataFrame({"t": times}), time="t").agg(n=lnb.count())

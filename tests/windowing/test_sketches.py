@@ -196,6 +196,10 @@ def test_two_aggregates_of_your_own_on_one_column():
             lambda: whole([1.0], x=lnb.custom("v", init=set, add=lambda a, x: a | {x}, merge=lambda a, b: a | b)),
             "made of numbers, strings, .* not set",
         ),
+        (
+            lambda: whole([1.0], x=lnb.custom("v", init=str, add=lambda a, x: "s", merge=max)),
+            "the custom aggregate 'x' gave values that are not Float64: .*'s'.*; give the type",
+        ),
         (lambda: whole([[1]], x=lnb.distinct("v")), r"distinct\('v'\) needs numbers, .* text, but the column is List"),
         (lambda: whole([[1]], x=lnb.first("v")), r"first\('v'\) needs numbers, .* text, but the column is List"),
     ],

@@ -542,6 +542,20 @@ def test_a_slow_sink_holds_up_the_source():
     assert source.planned == 50
 
 
+def test_a_stream_that_ended_does_not_pass_over_what_has_come_since(tmp_path):
+    frame = frame_of([("k", n) for n in range(40)])
+    (tmp_path / "rows").mkdir()
+    frame[:20].write_parquet(tmp_path / "rows" / "1.parquet")
+    query = on().tumbling("10s")
+    query.stream(tmp_path / "rows", checkpoint=tmp_path / "c").wait()
+    again = query.stream(tmp_path / "rows", checkpoint=tmp_path / "c")
+    again.wait()
+    assert again.table()["n"].sum() == 20
+    frame[20:].write_parquet(tmp_path / "rows" / "2.parquet")
+    with pytest.raises(lnb.WindowError, match="ended after 20 rows .* others since; give a new checkpoint"):
+        query.stream(tmp_path / "rows", checkpoint=tmp_path / "c").wait()
+
+
 # Watermarks
 
 

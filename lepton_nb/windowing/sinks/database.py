@@ -25,6 +25,15 @@ PATIENCE_S = 30.0
 POLL_S = 0.05
 
 
+def _holds(dtype: pl.DataType, kind: type[pl.DataType]) -> bool:
+    """Whether values of a nested type have parts of another."""
+    if isinstance(dtype, pl.Struct):
+        return any(_holds(inner, kind) for inner in dtype.to_schema().values())  # type: ignore[arg-type]
+    if isinstance(dtype, pl.List | pl.Array):
+        return _holds(dtype.inner, kind)  # type: ignore[arg-type]
+    return dtype == kind
+
+
 class DuckDBSink(Sink):
     """See `lepton_nb.windowing.sinks.duckdb`. The file is opened for each batch anew, so that others get at it too."""
 
@@ -55,6 +64,21 @@ class DuckDBSink(Sink):
         for name, dtype in schema.items():
             if dtype in (pl.Object, pl.Null, pl.Unknown):
                 raise WindowError(f"DuckDB cannot store column {name!r}, which is {dtype}; leave it out of the query")
+            inside = {
+                kind for kind in (pl.Duration, pl.Int128, pl.UInt128) if dtype.is_nested() and _holds(dtype, kind)
+            }
+            if inside:
+                raise WindowError(
+                    f"DuckDB cannot give back column {name!r}, which has {inside.pop().__name__} values in lists; "
+                    "cast the column before the query, for example to Int64, or use a Parquet sink",
+                    column=name,
+                )
+        twice = [name for name in schema if sum(other.lower() == name.lower() for other in schema) > 1]
+        if twice:
+            raise WindowError(
+                f"DuckDB does not tell {' from '.join(map(repr, twice))}, as it ignores case; rename one in the query",
+                names=tuple(twice),
+            )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._connected() as connection:
             _run(connection, "CREATE TABLE IF NOT EXISTS lepton_nb_sinks (name VARCHAR, note VARCHAR, batch BIGINT)")

@@ -135,3 +135,17 @@ def test_a_table_needs_a_name(tmp_path, table):
 def test_what_duckdb_cannot_store_is_named(tmp_path):
     with pytest.raises(WindowError, match="cannot store column 'x', which is Null"):
         sinks.duckdb(tmp_path / "out.duckdb").open(pl.Schema({**ROWS.schema, "x": pl.Null()}), [], refires=False)
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ({"K": pl.String, "k": pl.Int64}, "does not tell 'K' from 'k', as it ignores case; rename one"),
+        ({"k": pl.String, "d": pl.List(pl.Duration("us"))}, "column 'd', which has Duration values in lists; cast"),
+        ({"k": pl.String, "d": pl.List(pl.Struct({"x": pl.Int128}))}, "column 'd', which has Int128 values in lists"),
+    ],
+)
+def test_what_cannot_be_read_back_is_refused_before_it_is_written(tmp_path, schema, message):
+    times = {"window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")}
+    with pytest.raises(WindowError, match=message), sinks.duckdb(tmp_path / "a.duckdb") as sink:
+        sink.open(pl.Schema({**schema, **times}), [next(iter(schema))], refires=False)
