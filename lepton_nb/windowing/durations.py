@@ -1,5 +1,7 @@
-"""Durations as users write them ("1h30m", "3mo", timedelta): fixed lengths in nanoseconds, calendar lengths in
-months."""
+"""Durations as users write them ("1h30m", "3mo", timedelta).
+
+Fixed lengths are counted in nanoseconds, those of the calendar in months.
+"""
 
 from __future__ import annotations
 

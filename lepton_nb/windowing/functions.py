@@ -101,19 +101,19 @@ def _ddof(name: str, ddof: Any) -> int:
 
 
 def first(column: str, **options: Any) -> First:
-    """Value at the earliest time, of those that are not null; of equal times the smallest (NaN only if all are). In
-    the column's own type.
+    """Value at the earliest time, of those that are not null, in the column's own type.
 
-    Null where there is none. In windows of rows (`rolling(rows=...)`, `counting`) the order of the rows decides.
+    Of equal times the smallest value (NaN only if all are). Null where there is none. In windows of rows
+    (`rolling(rows=...)`, `counting`) the order of the rows decides.
     """
     return First(_column("first", column, options))
 
 
 def last(column: str, **options: Any) -> Last:
-    """Value at the latest time, of those that are not null; of equal times the largest (NaN only if all are). In the
-    column's own type.
+    """Value at the latest time, of those that are not null, in the column's own type.
 
-    Null where there is none. In windows of rows (`rolling(rows=...)`, `counting`) the order of the rows decides.
+    Of equal times the largest value (NaN only if all are). Null where there is none. In windows of rows
+    (`rolling(rows=...)`, `counting`) the order of the rows decides.
     """
     return Last(_column("last", column, options))
 

@@ -92,8 +92,10 @@ class BoundJoin(Bound):
 
     @property
     def result_schema(self) -> dict[str, pl.DataType]:
-        """The left keys, the window, the left aggregates, the right ones; a name that is there already ends in
-        _right."""
+        """The left keys, the window, the left aggregates, the right ones.
+
+        A right name that is there already ends in _right.
+        """
         left, right = (plan.result_schema for plan in self.pair)
         names = dict(zip(right, self.right_names, strict=True))
         return left | {names[name]: dtype for name, dtype in right.items() if name not in self._shared}

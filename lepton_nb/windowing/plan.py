@@ -53,8 +53,10 @@ class Plan:
 
     @property
     def refires(self) -> bool:
-        """True where a row can make a stream emit a window again: late, or just in time for a session that has
-        ended."""
+        """True where a row can make a stream emit a window again.
+
+        A late one within the allowed lateness does, and one that is just in time for a session that has ended.
+        """
         return self.allowed > 0 or isinstance(self.layout, Sessions)
 
     @property

@@ -17,13 +17,12 @@ SPAN_S = 10.0
 
 
 class Meter:
-    """Reads the values:
+    """Makes the values of a batch's event.
 
     batch: its number. rows_per_s: over the last 10 s. batch_s: how long this batch took. lag_rows: rows that the
     source has and the stream has not read, None where it cannot tell. watermark: a datetime or date, None before the
     first rows; latest: the latest time seen. windows: results emitted. late, aside, dead: rows set aside. state_rows,
-    state_bytes: the open windows.
-    over: the source has ended.
+    state_bytes: the open windows. over: the source has ended.
     """
 
     def __init__(self, dtype: pl.DataType, rows: int) -> None:

@@ -65,11 +65,11 @@ class WindowQuery:
     def cumulating(
         self, size: Duration, every: Duration, offset: Duration | int = 0, tz: str | None = None
     ) -> WindowQuery:
-        """Windows that grow by `every` up to `size` and then begin anew: [s, s + every), [s, s + 2 * every), ... [s,
-        s + size).
+        """Windows that grow by `every` up to `size` and then begin anew.
 
-        The s are those of `tumbling(size, offset)`; size is a multiple of every. As Flink's CUMULATE: a window is in
-        the result from the first one on that holds a row. Months ("1y" every "1mo"), weeks and `tz` as in `tumbling`.
+        They are [s, s + every), [s, s + 2 * every), ... [s, s + size). The s are those of `tumbling(size, offset)`;
+        size is a multiple of every. As Flink's CUMULATE: a window is in the result from the first one on that holds a
+        row. Months ("1y" every "1mo"), weeks and `tz` as in `tumbling`.
         """
         lengths = (durations.length(size, "size"), durations.length(every, "every"))
         return self._shaped(GridShape("cumulating", *lengths, durations.length(offset, "offset"), tz or ""))
@@ -240,8 +240,7 @@ class WindowQuery:
         return frames.eager(rows.filter(pl.any_horizontal([named(column).is_null() for column in needed])))
 
     def sql(self, engine: str, table: str | Sequence[str] = "events") -> str:
-        """The query as one SELECT of "duckdb", "spark" or "flink" over `table`, with the result that `collect()` has
-        here.
+        """The query as one SELECT of "duckdb", "spark" or "flink" over `table`, with `collect()`'s result.
 
         Columns of the query's frame must have the same names there; a query without data is taken to have a timestamp
         and numbers. `lepton_nb.windowing.sql` says what differs between the engines. Raises WindowError for what one

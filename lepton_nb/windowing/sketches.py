@@ -107,8 +107,10 @@ def kll_k(error: float) -> int:
 
 
 def hll_lg_k(error: float) -> int:
-    """Log2 of the registers of a HyperLogLog sketch whose relative standard error, 1.04 / sqrt(k), is at most
-    `error`."""
+    """Log2 of the registers of a HyperLogLog sketch with a relative standard error of at most `error`.
+
+    The error is 1.04 / sqrt(registers).
+    """
     lg_k = max(4, math.ceil(2 * math.log2(1.04 / error)))
     if lg_k > MOST_LG_K:
         least = 1.04 / math.sqrt(2**MOST_LG_K)

@@ -91,8 +91,10 @@ class WindowState:
 
     @property
     def retracted(self) -> pl.DataFrame:
-        """Windows (keys, window_start, window_end) that the last call took back: sessions that a late row has
-        changed."""
+        """Windows that the last call took back, such as sessions that a late row has changed.
+
+        Columns: the keys, window_start, window_end.
+        """
         if self._retracted is None:
             return self._require("retracted")[1].no_windows()
         return self._retracted
@@ -107,8 +109,10 @@ class WindowState:
 
     @classmethod
     def restore(cls, query: WindowQuery, blob: bytes) -> Self:
-        """The state that `snapshot` gave, for the same query. Raises WindowError for another query or a damaged
-        blob."""
+        """The state that `snapshot` gave, for the same query.
+
+        Raises WindowError for another query or a damaged blob.
+        """
         header, tables = blobs.unpacked(blob)
         blobs.check_query(header.get("query"), blobs.fingerprint(query.spec))
         state = cls(query)

@@ -114,14 +114,16 @@ class StreamRun(BackgroundRun[None]):
         return self._side("dead")
 
     def early(self) -> pl.DataFrame:
-        """The windows that are still open, as they stood after the last batch. They are not in `table()`; nothing
-        changes."""
+        """The windows that are still open, as they stood after the last batch.
+
+        They are not in `table()`, and nothing changes.
+        """
         with self._storing:
             if "early" in self._kept:
                 return self._kept["early"]
             bound, folder = self._require()
-            batch, shards = self._commit.batch, self._commit.shards
-            stores = [tasks.load(folder, batch, shard, shards, bound) for shard in range(shards)]
+            number, shards = self._commit.batch, self._commit.shards
+            stores = [tasks.load(folder, number, shard, shards, bound) for shard in range(shards)]
             return in_order([store.early() for store in stores], bound)
 
     @property
