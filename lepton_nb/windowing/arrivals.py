@@ -17,7 +17,7 @@ from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.clocks import RowClock
 from lepton_nb.windowing.durations import DAY_NS
 from lepton_nb.windowing.partials import named
-from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.plan import Plan, slice_of
 from lepton_nb.windowing.sessions import FROM, TO
 from lepton_nb.windowing.stores.slices import expired
 
@@ -119,7 +119,7 @@ def _told_apart(frame: pl.DataFrame, met: pl.Series, suspect: Mask, plan: Plan, 
         return suspect, contested
     place = np.flatnonzero(suspect)
     rows, watermarks = frame[place], met.to_numpy()[place]
-    slice_ = rows.select(slices.slice_of(plan)).to_series().to_numpy()
+    slice_ = rows.select(slice_of(plan)).to_series().to_numpy()
     different, which = np.unique(watermarks, return_inverse=True)
     gone = np.array([expired(plan, int(watermark)) for watermark in different], dtype=np.int64)[which]
     # Time between windows belongs to none, before the watermark and after.

@@ -78,12 +78,13 @@ class Grid:
         """True where every window is one slice."""
         return self.slices_per_window == 1
 
-    def slice_of(self, time: int) -> int:
+    def slice_of(self, time: Number) -> Number:
         """Number of the slice that holds `time`; window k begins with slice k * slices_per_step."""
-        step, rest = divmod(time - self.offset, self.every)
+        within = time - self.offset if self.offset else time
+        step = within // self.every
         if self.slices_per_step == 1:
             return step
-        return 2 * step + int(rest >= self.size % self.every)
+        return 2 * step + (within - step * self.every >= self.size % self.every)
 
     def low(self, slices: Number) -> Number:
         """Number of the first window that holds a slice."""
@@ -160,7 +161,7 @@ class Steps:
         number = self.slice_of(time)
         return [self.start(window) for window in self.windows_of(number)]
 
-    def slice_of(self, time: int) -> int:
+    def slice_of(self, time: Number) -> Number:
         """Number of the slice that holds `time`."""
         return (time - self.offset) // self.every
 
@@ -219,7 +220,7 @@ class Rolling:
         """False: a window reaches back over other rows' slices."""
         return False
 
-    def slice_of(self, time: int) -> int:
+    def slice_of(self, time: Number) -> Number:
         """The tick itself."""
         return time
 

@@ -6,22 +6,27 @@ All of it in array operations whose time follows the number of slices and of win
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
+from lepton_nb.windowing import grids
 from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
 from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.durations import DAY_NS
-from lepton_nb.windowing.partials import ROWS
+from lepton_nb.windowing.partials import ROWS, Extreme, Partial, Summed
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.ranges import Blocks, Doubling, Index, Ranges, Singles
 from lepton_nb.windowing.slices import SLICE, key_names
 from lepton_nb.windowing.spec import END, START
+
+if TYPE_CHECKING:
+    from lepton_nb.windowing.aggregates import Aggregate
 
 # Number, first and last slice, start, end and a result, and the arrays between them.
 BYTES_PER_WINDOW = 100
@@ -43,10 +48,12 @@ class Runs:
 Choice = Callable[[Runs], npt.NDArray[np.bool_]]
 
 
-def windows_table(table: pl.DataFrame, plan: Plan, choose: Choice | None = None) -> pl.DataFrame:
+def windows_table(
+    table: pl.DataFrame, plan: Plan, between: tuple[int, int] | None = None, choose: Choice | None = None
+) -> pl.DataFrame:
     """The result of the query: `table` is a slice table sorted by key and slice, without nulls and gaps.
 
-    `choose` says which of the windows are wanted; all of them otherwise.
+    between: the first and the last number of the windows that are wanted. `choose` says which of these; all otherwise.
     """
     if not table.height:
         return pl.DataFrame(schema=plan.result_schema)
@@ -55,7 +62,14 @@ def windows_table(table: pl.DataFrame, plan: Plan, choose: Choice | None = None)
     slices = table.get_column(SLICE).to_numpy()
     check_range(slices, plan)
     groups = group_numbers(table, key_names(plan))
+    rows = table.get_column(ROWS.name).to_numpy()
+    if choose is None:
+        found = grids.windows_of(groups, slices, rows, plan, between)
+        if found is not None:
+            return _from_grid(table, groups, found, plan)
     runs = runs_of(groups, slices, layout)
+    if between is not None:
+        runs = runs.where((runs.window >= between[0]) & (runs.window <= between[1]))
     if choose is not None:
         runs = runs.where(choose(runs))
     if layout.single:
@@ -67,23 +81,42 @@ def windows_table(table: pl.DataFrame, plan: Plan, choose: Choice | None = None)
     bounds = [plan.calendar.instants(edge(runs.window)) for edge in (layout.start, layout.end)]
     result = result_table(table, ranges, bounds, plan)
     if isinstance(layout, Rolling):
-        result = result[np.repeat(np.arange(result.height), table.get_column(ROWS.name).to_numpy()[ranges.last])]
+        result = result[np.repeat(np.arange(result.height), rows[ranges.last])]
     return result
 
 
 def result_table(table: pl.DataFrame, ranges: Ranges, bounds: list[pl.Series], plan: Plan) -> pl.DataFrame:
     """Keys, bounds and finished aggregates, one row for each of `ranges` of `table`."""
-    columns: list[pl.Series] = []
-    if plan.keys:
-        taken = table.select(key_names(plan))
-        taken = taken if ranges.single else taken[ranges.first]
-        columns += [s.alias(key) for key, s in zip(plan.keys, taken.get_columns(), strict=True)]
-    columns += [bounds[0].alias(START), bounds[1].alias(END)]
+    keys = table.select(key_names(plan)) if plan.keys else table.select()
+    keys = keys if ranges.single or not plan.keys else keys[ranges.first]
+    combined = [series for partial, users in _users(plan) for series in partial.combine(table, ranges, users)]
+    return _finished(keys, bounds, combined, plan)
+
+
+def _from_grid(table: pl.DataFrame, groups: Index, windows: grids.Windows, plan: Plan) -> pl.DataFrame:
+    layout = plan.layout
+    assert isinstance(layout, Grid)
+    begins = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+    keys = table.select(key_names(plan))[begins][windows.line] if plan.keys else table.select()
+    bounds = [plan.calendar.instants(edge(windows.numbers))[windows.column] for edge in (layout.start, layout.end)]
     combined: list[pl.Series] = []
+    for partial, users in _users(plan):
+        assert isinstance(partial, Summed | Extreme)
+        combined += partial.combine(table, windows.field, users)
+    return _finished(keys, bounds, combined, plan)
+
+
+def _users(plan: Plan) -> Iterator[tuple[Partial, list[Aggregate]]]:
+    """Each partial that is read at the end, and who reads it."""
     for partial in plan.partials:
         users = [aggregate for _, aggregate, dtype in plan.aggregates if partial in aggregate.partials(dtype)]
         if users:
-            combined += partial.combine(table, ranges, users)
+            yield partial, users
+
+
+def _finished(keys: pl.DataFrame, bounds: list[pl.Series], combined: list[pl.Series], plan: Plan) -> pl.DataFrame:
+    columns = [series.alias(key) for key, series in zip(plan.keys, keys.get_columns(), strict=True)]
+    columns += [bounds[0].alias(START), bounds[1].alias(END)]
     finished = pl.DataFrame(combined).select(
         [aggregate.finish(dtype).alias(name) for name, aggregate, dtype in plan.aggregates]
     )

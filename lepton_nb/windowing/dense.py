@@ -1,172 +1,318 @@
 """Slice tables by counting: where keys and slices lie close, a cell for each pair is quicker than a hash table.
 
-A table of cells (key, slice) takes the rows one after the other, each in its place; what was used of it is then read
-off, in order. It serves one key of whole numbers or text, or none, and aggregates that are sums and extremes.
+A grid of cells takes the rows one after the other, each in its place; what was used of it is then read off, in order.
+It serves one key of whole numbers or text, or none, and aggregates that are sums and extremes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.windowing import partials as kept
-from lepton_nb.windowing import ranges as ranged
+from lepton_nb.windowing.assign import Grid, Rolling, Steps
 from lepton_nb.windowing.partials import Partial
-from lepton_nb.windowing.plan import Plan
-from lepton_nb.windowing.ranges import Array, Index
+from lepton_nb.windowing.plan import Plan, slice_of
+from lepton_nb.windowing.ranges import Array, Index, largest, smallest
 
 # Cells for each row: with more, most of the time goes into empty ones.
 MOST_CELLS_PER_ROW = 4
+# Half a gigabyte for each thing that is kept.
+MOST_CELLS = 2**26
+# Room that a grid takes beyond what it needs, so that it seldom moves.
+GROWTH = 4
 
 Sums = (kept.Rows, kept.Known, kept.Total, kept.FloatTotal)
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Where rows belong: `place` of each row in a table of `keys` times `width` cells; text keys have `names`."""
-
-    place: Index
-    first_key: int
-    keys: int
-    first_slice: int
-    width: int
-    names: pl.Series | None
+Extremes = (kept.Smallest, kept.Largest)
+_WIDE = (pl.Int128, pl.UInt128)
 
 
 def serves(plan: Plan) -> bool:
     """Whether the aggregates and keys of a plan are of the kinds that can be counted in cells."""
-    kinds = (*Sums, kept.Smallest, kept.Largest)
-    dtypes = [dtype for dtype in plan.key_dtypes if not (dtype.is_integer() or dtype == pl.String)]
-    wide = [dtype for dtype in plan.key_dtypes if dtype in (pl.Int128, pl.UInt128, pl.UInt64)]
-    return len(plan.keys) <= 1 and not dtypes and not wide and all(isinstance(p, kinds) for p in plan.partials)
+    keys = plan.key_dtypes
+    close = all(dtype == pl.String or (dtype.is_integer() and dtype not in (*_WIDE, pl.UInt64)) for dtype in keys)
+    return len(keys) <= 1 and close and adds_up(plan)
 
 
-def cells_of(key: pl.Series | None, slices: pl.Series) -> Cells | None:
-    """The cells of these rows; None where there are too many, too few rows, or nulls."""
-    rows = len(slices)
-    if not rows or slices.has_nulls() or (key is not None and key.has_nulls()):
-        return None
-    first_slice, width = _span(slices)
-    names = None
-    if key is not None and key.dtype == pl.String:
-        names = key.unique().sort()
-        # Text is numbered in its order, so that cells lie in the order of keys.
-        key = key.cast(pl.Enum(names)).to_physical() if len(names) * width <= MOST_CELLS_PER_ROW * rows else None
-        if key is None:
-            return None
-    first_key, keys = (0, 1) if key is None else _span(key)
-    if keys * width > MOST_CELLS_PER_ROW * rows:
-        return None
-    # In place: at this size a new array costs more than the sum that goes into it.
-    if key is None:
-        place = slices.to_numpy() - first_slice
-    else:
-        place = key.cast(pl.Int64).to_numpy() - first_key
-        place *= width
-        place += slices.to_numpy()
-        place -= first_slice
-    return Cells(place, first_key, keys, first_slice, width, names)
+def adds_up(plan: Plan) -> bool:
+    """Whether all that a plan's slices keep is sums and extremes of numbers."""
+    types = plan.input_schema
+    narrow = all(types[partial.column] not in _WIDE for partial in plan.partials if partial.column)
+    return narrow and all(isinstance(partial, (*Sums, *Extremes)) for partial in plan.partials)
 
 
-def _span(values: pl.Series) -> tuple[int, int]:
-    low, high = values.min(), values.max()
-    assert isinstance(low, int)
-    assert isinstance(high, int)
-    return low, high - low + 1
+class _Plane:
+    """One thing that is kept for every cell: by slice, then key, so that rows in order of time stay close together."""
+
+    def __init__(self, dtype: np.dtype[Any], nothing: Any, operation: np.ufunc) -> None:
+        self.nothing = nothing
+        self.operation = operation
+        self.values: Array = np.zeros(0, dtype=dtype)
+        self._room = self.values
+
+    def copied(self) -> _Plane:
+        """Another one that holds the same."""
+        other = _Plane(self.values.dtype, self.nothing, self.operation)
+        other.values = other._room = self.values.copy()
+        return other
+
+    def extend(self, size: int) -> None:
+        """More cells at the end."""
+        before = len(self.values)
+        if size > len(self._room):
+            # Memory that is not touched is not taken either.
+            self._room = np.empty(GROWTH * size, dtype=self.values.dtype)
+            self._room[:before] = self.values
+        self.values = self._room[:size]
+        self.values[before:] = self.nothing
+
+    def move(self, size: int, to: Index) -> None:
+        """More cells anywhere: `to` says where the present ones go."""
+        self._room = np.full(size, self.nothing, dtype=self.values.dtype)
+        self._room[to] = self.values
+        self.values = self._room
 
 
-def from_rows(frame: pl.DataFrame, plan: Plan, slices: pl.Series) -> pl.DataFrame | None:
-    """The slice table of rows, sorted by key and slice; None where it is better made in another way."""
-    if not serves(plan):
-        return None
-    cells = cells_of(frame.get_column(plan.keys[0]) if plan.keys else None, slices)
-    if cells is None:
-        return None
-    counts = np.bincount(cells.place, minlength=cells.keys * cells.width)
-    used = np.flatnonzero(counts)
-    columns = [_of_rows(partial, frame, plan, cells, counts, used) for partial in plan.partials]
-    return pl.DataFrame([*_keys(cells, used, plan), *columns])
+@dataclass(slots=True)
+class _Span:
+    """Whole numbers `first` to `first` + `size` - 1."""
+
+    first: int = 0
+    size: int = 0
+
+    def with_values(self, values: Array) -> _Span:
+        low, high = int(values.min()), int(values.max())
+        if self.size:
+            low, high = min(low, self.first), max(high, self.first + self.size - 1)
+        return _Span(low, high - low + 1)
 
 
-def merged(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame | None:
-    """Slice tables as one, sorted by key and slice; None where it is better made in another way."""
-    if not serves(plan):
-        return None
-    table = pl.concat(tables)
-    key = table.get_column(f"key:{plan.keys[0]}") if plan.keys else None
-    cells = cells_of(key, table.get_column("slice"))
-    if cells is None:
-        return None
-    used = np.flatnonzero(np.bincount(cells.place, minlength=cells.keys * cells.width))
-    columns = [
-        _summed(table.get_column(partial.name), cells, used)
-        if isinstance(partial, Sums)
-        else _extreme(table.get_column(partial.name), cells, used, partial)
-        for partial in plan.partials
-    ]
-    return pl.DataFrame([*_keys(cells, used, plan), *columns])
+class Cells:
+    """A grid of slices and keys that grows with what is added."""
 
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._added = 0
+        self._slices = _Span()
+        self._keys = _Span(0, 0 if plan.keys else 1)
+        self._names: pl.Series | None = None
+        self._text = bool(plan.keys) and plan.key_dtypes[0] == pl.String
+        self._rows = _Plane(np.dtype(np.int64), 0, np.add)
+        # By column: how many values are not null, once that differs from the number of rows.
+        self._known: dict[str, _Plane] = {}
+        amounts = [partial for partial in plan.partials if not isinstance(partial, kept.Rows | kept.Known)]
+        self._planes = {partial.name: self._plane(partial) for partial in amounts}
+        self._columns = dict.fromkeys(partial.column for partial in plan.partials if partial.column)
 
-def _keys(cells: Cells, used: Index, plan: Plan) -> list[pl.Series]:
-    number, slices = np.divmod(used, cells.width)
-    found = [pl.Series("slice", slices + cells.first_slice)]
-    if plan.keys:
-        name = f"key:{plan.keys[0]}"
-        if cells.names is not None:
-            found.insert(0, cells.names[number].alias(name))
-        else:
-            found.insert(0, pl.Series(name, number + cells.first_key).cast(plan.key_dtypes[0]))
-    return found
+    @property
+    def empty(self) -> bool:
+        """True before anything was added."""
+        return not self._added
 
+    def add_rows(self, frame: pl.DataFrame) -> bool:
+        """Count rows; False, and nothing changes, where they would need too many cells or lack a time or key."""
+        plan = self._plan
+        if not frame.height or any(frame.get_column(name).has_nulls() for name in (plan.time, *plan.keys)):
+            return False
+        key = frame.get_column(plan.keys[0]) if plan.keys else None
+        known, amounts = {}, {}
+        for column in self._columns:
+            values = frame.get_column(column)
+            if values.has_nulls():
+                known[column] = values.is_not_null()
+        for partial in plan.partials:
+            if isinstance(partial, (kept.Total, kept.FloatTotal, *Extremes)):
+                values = frame.get_column(partial.column)
+                amounts[partial.name] = values if isinstance(partial, Extremes) else values.cast(_summed(partial, plan))
+        layout = plan.layout
+        assert isinstance(layout, Grid | Steps | Rolling)
+        if plan.calendar.plain:
+            return self._add(key, frame.get_column(plan.time), layout.slice_of, None, known, amounts)
+        return self._add(key, frame.select(slice_of(plan)).to_series(), None, None, known, amounts)
 
-def _of_rows(partial: Partial, frame: pl.DataFrame, plan: Plan, cells: Cells, counts: Index, used: Index) -> pl.Series:
-    if isinstance(partial, kept.Rows):
-        return pl.Series(partial.name, counts[used])
-    values = frame.get_column(partial.column)
-    if isinstance(partial, kept.Known):
+    def add_table(self, table: pl.DataFrame) -> bool:
+        """Merge a slice table; False, and nothing changes, where it would need too many cells or has nulls."""
+        plan = self._plan
+        key = table.get_column(f"key:{plan.keys[0]}") if plan.keys else None
+        slices = table.get_column("slice")
+        if not table.height or slices.has_nulls() or (key is not None and key.has_nulls()):
+            return False
+        rows = table.get_column(kept.ROWS.name)
+        known, amounts = {}, {}
+        for partial in plan.partials:
+            values = table.get_column(partial.name)
+            if isinstance(partial, kept.Known):
+                if (values != rows).any():
+                    known[partial.column] = values
+            elif partial.column:
+                amounts[partial.name] = values
+                if values.has_nulls():
+                    known.setdefault(partial.column, values.is_not_null())
+        return self._add(key, slices, None, rows, known, amounts)
+
+    def _add(
+        self,
+        key: pl.Series | None,
+        slices: pl.Series,
+        slice_of: Callable[[Any], Any] | None,
+        rows: pl.Series | None,
+        known: Mapping[str, pl.Series],
+        amounts: Mapping[str, pl.Series],
+    ) -> bool:
+        """Add to every (key, slice) its number of rows (None: one), of values by column, and its amounts by name."""
+        added = self._added + len(slices)
+        names = self._names
+        if self._text and key is not None:
+            names = self._names_with(key)
+            key = key.cast(pl.Enum(names)).to_physical()
+        columns = {"slice": slices, **({} if key is None else {"key": key}), **({} if rows is None else {"rows": rows})}
+        columns |= {f"known {c}": values.cast(pl.Int64) for c, values in known.items()}
+        columns |= {f"amount {name}": self._filled(name, values) for name, values in amounts.items()}
+        pieces = list(_pieces(columns))
+        if slice_of is not None:
+            for piece in pieces:
+                piece["slice"] = slice_of(piece["slice"])
+        width, keys = self._slices, self._keys
+        for piece in pieces:
+            width = width.with_values(piece["slice"])
+            if "key" in piece and names is None:
+                keys = keys.with_values(piece["key"])
+        if names is not None:
+            keys = _Span(0, len(names))
+        if width.size * keys.size > min(MOST_CELLS_PER_ROW * added, MOST_CELLS):
+            return False
+        for column in known:
+            if column not in self._known:
+                # Up to here every row had a value.
+                self._known[column] = self._rows.copied()
+        self._reshape(width, keys, names)
+        self._added = added
+        for piece in pieces:
+            self._add_piece(piece)
+        return True
+
+    def _add_piece(self, piece: dict[str, Array]) -> None:
+        place = piece["slice"] - self._slices.first
+        place *= self._keys.size
+        if "key" in piece:
+            place += piece["key"]
+            place -= self._keys.first
+        rows: Any = piece.get("rows", 1)
+        np.add.at(self._rows.values, place, rows)
+        for column, plane in self._known.items():
+            np.add.at(plane.values, place, piece.get(f"known {column}", rows))
+        for name, plane in self._planes.items():
+            plane.operation.at(plane.values, place, piece[f"amount {name}"])
+
+    def _names_with(self, key: pl.Series) -> pl.Series:
+        """Text is numbered in its order, so that cells lie in the order of keys."""
+        if self._names is None:
+            return key.unique().sort()
+        if not key.cast(pl.Enum(self._names), strict=False).has_nulls():
+            return self._names
+        return pl.concat([self._names, key]).unique().sort()
+
+    def _filled(self, name: str, values: pl.Series) -> pl.Series:
+        """With what changes nothing in the place of nulls."""
         if not values.has_nulls():
-            return pl.Series(partial.name, counts[used])
-        return _summed(values.is_not_null().cast(pl.Int64).alias(partial.name), cells, used)
-    if isinstance(partial, kept.Total):
-        return _summed(values.cast(kept.sum_dtype(values.dtype)).alias(partial.name), cells, used)
-    if isinstance(partial, kept.FloatTotal):
-        return _summed(values.cast(pl.Float64).alias(partial.name), cells, used)
-    return _extreme(values.alias(partial.name), cells, used, partial)
+            return values
+        physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
+        return physical.fill_null(self._planes[name].nothing)
+
+    def _reshape(self, slices: _Span, keys: _Span, names: pl.Series | None) -> None:
+        """Make the grid larger; what it holds stays with its slice and key."""
+        planes = [self._rows, *self._known.values(), *self._planes.values()]
+        size = slices.size * keys.size
+        if (keys, names is None or len(names)) == (self._keys, self._names is None or len(self._names)) and (
+            slices.first == self._slices.first or not len(self._rows.values)
+        ):
+            for plane in planes:
+                plane.extend(size)
+        else:
+            columns = np.arange(self._keys.size, dtype=np.int64) + (self._keys.first - keys.first)
+            if names is not None and self._names is not None:
+                columns = self._names.cast(pl.Enum(names)).to_physical().cast(pl.Int64).to_numpy()
+            lines = np.arange(self._slices.size, dtype=np.int64) + (self._slices.first - slices.first)
+            to = (lines[:, None] * keys.size + columns).ravel()
+            for plane in planes:
+                plane.move(size, to)
+        self._slices, self._keys, self._names = slices, keys, names
+
+    def table(self) -> pl.DataFrame:
+        """The slice table, sorted by key and slice."""
+        counts = self._by_key(self._rows)
+        used = np.flatnonzero(counts)
+        # Every cell, as they lie: copying them one by one is not needed.
+        taken: Any = used if len(used) < len(counts) else slice(None)
+        number = used // self._slices.size
+        slices = used - number * self._slices.size + self._slices.first
+        found = [pl.Series("slice", slices)]
+        if self._plan.keys:
+            name = f"key:{self._plan.keys[0]}"
+            if self._names is not None:
+                found.insert(0, self._names[number].alias(name))
+            else:
+                number += self._keys.first
+                found.insert(0, pl.Series(name, number).cast(self._plan.key_dtypes[0]))
+        return pl.DataFrame([*found, *(self._read(partial, counts, taken) for partial in self._plan.partials)])
+
+    def _read(self, partial: Partial, counts: Index, taken: Any) -> pl.Series:
+        known = self._known.get(partial.column)
+        if isinstance(partial, kept.Rows) or (isinstance(partial, kept.Known) and known is None):
+            return pl.Series(partial.name, counts[taken])
+        if isinstance(partial, kept.Known):
+            assert known is not None
+            return pl.Series(partial.name, self._by_key(known)[taken])
+        found = pl.Series(partial.name, self._by_key(self._planes[partial.name])[taken])
+        if isinstance(partial, Sums):
+            return found
+        if known is not None:
+            there = pl.Series(self._by_key(known)[taken] > 0)
+            found = pl.select(pl.when(there).then(found)).to_series().alias(partial.name)
+        dtype = self._plan.input_schema[partial.column]
+        return found.cast(pl.Series(dtype=dtype).to_physical().dtype).cast(dtype)
+
+    def _by_key(self, plane: _Plane) -> Array:
+        grid = plane.values.reshape(self._slices.size, self._keys.size)
+        # A copy, also where the grid is a single line: what goes on in the cells must not reach a table given away.
+        return np.array(grid.T, order="C", copy=True).ravel()
+
+    def _plane(self, partial: Partial) -> _Plane:
+        if isinstance(partial, Sums):
+            return _Plane(_numbers(pl.Series(dtype=_summed(partial, self._plan))).dtype, 0, np.add)
+        dtype = _numbers(pl.Series(dtype=self._plan.input_schema[partial.column])).dtype
+        lowest = isinstance(partial, kept.Smallest)
+        if dtype.kind == "f":
+            # These two leave NaN out where there is anything else.
+            return _Plane(dtype, np.nan, np.fmin if lowest else np.fmax)
+        nothing = largest(dtype) if lowest else smallest(dtype)
+        return _Plane(dtype, nothing, np.minimum if lowest else np.maximum)
 
 
-def _summed(values: pl.Series, cells: Cells, used: Index) -> pl.Series:
-    """Sums in the order of rows; integers exactly, modulo 2**64."""
-    numbers = values.fill_null(0).to_numpy()
-    size = cells.keys * cells.width
-    if numbers.dtype.kind == "f":
-        found: Array = np.bincount(cells.place, weights=numbers, minlength=size)
-    else:
-        found = np.zeros(size, dtype=numbers.dtype)
-        np.add.at(found, cells.place, numbers)
-    return pl.Series(values.name, found[used])
+def _summed(partial: Partial, plan: Plan) -> pl.DataType:
+    """The type in which a sum is kept."""
+    return kept.sum_dtype(plan.input_schema[partial.column]) if isinstance(partial, kept.Total) else pl.Float64()
 
 
-def _extreme(values: pl.Series, cells: Cells, used: Index, partial: Partial) -> pl.Series:
-    """Smallest or largest; null where no value is known, NaN where all are."""
-    lowest = isinstance(partial, kept.Smallest)
-    physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
-    place: Any = cells.place
-    known: npt.NDArray[np.bool_] | None = None
-    if physical.has_nulls():
-        there = physical.is_not_null()
-        place, physical = place[there.to_numpy()], physical.filter(there)
-        known = np.bincount(place, minlength=cells.keys * cells.width)[used] > 0
-    numbers = physical.to_numpy()
-    operation = ranged.extreme_of(numbers, lowest=lowest)
-    neutral = np.nan if operation in (np.fmin, np.fmax) else ranged.neutral(operation, numbers.dtype)
-    found = np.full(cells.keys * cells.width, neutral, dtype=numbers.dtype)
-    operation.at(found, place, numbers)
-    result = pl.Series(partial.name, found[used])
-    if known is not None:
-        result = pl.select(pl.when(pl.Series(known)).then(result)).to_series().alias(partial.name)
-    return result.cast(values.dtype)
+def _pieces(columns: Mapping[str, pl.Series]) -> Iterator[dict[str, Array]]:
+    """Arrays that share the columns' memory: one for each piece in which all of them lie."""
+    lengths = [[len(chunk) for chunk in series.get_chunks()] for series in columns.values()]
+    if any(other != lengths[0] for other in lengths):
+        columns = {name: series.rechunk() for name, series in columns.items()}
+    for chunks in zip(*(series.get_chunks() for series in columns.values()), strict=True):
+        yield {name: _numbers(chunk) for name, chunk in zip(columns, chunks, strict=True)}
+
+
+def _numbers(values: pl.Series) -> Array:
+    """The numbers that stand for values without nulls: for times, their ticks. Shares their memory where it can."""
+    if values.dtype.is_numeric():
+        return values.to_numpy()
+    if not isinstance(values.dtype, pl.Datetime | pl.Duration):
+        physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
+        return physical.to_numpy()
+    # Not by way of to_physical, which waits for the threads that read.
+    return values.to_numpy().view(np.int64)

@@ -18,7 +18,7 @@ import polars as pl
 import polars.selectors as cs
 
 from lepton_nb.windowing import ranges as ranged
-from lepton_nb.windowing.ranges import Arrays, Ranges
+from lepton_nb.windowing.ranges import Arrays, Ranges, Reduction
 
 if TYPE_CHECKING:
     from lepton_nb.windowing.aggregates import Aggregate
@@ -86,7 +86,7 @@ class Summed(Partial):
         """The sum."""
         return [pl.col(self.name).sum()]
 
-    def combine(self, table: pl.DataFrame, ranges: Ranges, users: Sequence[Aggregate]) -> list[pl.Series]:
+    def combine(self, table: pl.DataFrame, ranges: Reduction, users: Sequence[Aggregate]) -> list[pl.Series]:
         """Sums of integers are exact modulo 2**64; floats are added in pairs."""
         series = table.get_column(self.name)
         if ranges.single:
@@ -166,7 +166,7 @@ class Extreme(Partial):
         """The value."""
         return [named(self.column).alias(self.name)]
 
-    def combine(self, table: pl.DataFrame, ranges: Ranges, users: Sequence[Aggregate]) -> list[pl.Series]:
+    def combine(self, table: pl.DataFrame, ranges: Reduction, users: Sequence[Aggregate]) -> list[pl.Series]:
         """Slices without any value (null) do not count."""
         series = table.get_column(self.name)
         if ranges.single:

@@ -12,7 +12,7 @@ from lepton_nb.windowing import durations
 from lepton_nb.windowing.aggregates import Aggregate
 from lepton_nb.windowing.assign import Grid, LastRows, Layout, Rolling, RowBlocks, Sessions, Steps
 from lepton_nb.windowing.calendars import Calendar, tick_ns
-from lepton_nb.windowing.partials import ROWS, Partial
+from lepton_nb.windowing.partials import ROWS, Partial, named
 from lepton_nb.windowing.spec import END, START, CountingShape, GridShape, RollingShape, SessionShape, Spec
 
 # No date further from 1970 can be shown: about 260,000 years.
@@ -225,3 +225,18 @@ def _out_of_range(what: str, column: str, dtype: pl.DataType) -> WindowError:
         column=column,
         dtype=str(dtype),
     )
+
+
+def slice_of(plan: Plan) -> pl.Expr:
+    """The slice of a row's time, as the layout's `slice_of` numbers it."""
+    layout = plan.layout
+    ticks = plan.calendar.units(named(plan.time))
+    if isinstance(layout, Rolling):
+        return ticks
+    assert isinstance(layout, Grid | Steps)
+    if layout.offset:
+        ticks = ticks - layout.offset
+    step = ticks // layout.every
+    if not isinstance(layout, Grid) or layout.slices_per_step == 1:
+        return step
+    return 2 * step + (ticks % layout.every >= layout.size % layout.every).cast(pl.Int64)

@@ -30,20 +30,32 @@ def exact_sums(values: Array, first: Index, last: Index) -> Array:
     return np.asarray(prefix[last + 1] - prefix[first])
 
 
-@dataclass(frozen=True)
-class Ranges(ABC):
-    """Ranges of an array, and a way to reduce over each that subtracts nothing.
+class Reduction(ABC):
+    """A way to reduce over ranges of an array that subtracts nothing.
 
     So there is no cancellation, and a NaN or infinity stays in the ranges that hold it.
     """
-
-    first: Index
-    last: Index
 
     @property
     def single(self) -> bool:
         """True where the ranges are the array's positions themselves."""
         return False
+
+    @abstractmethod
+    def reduce(self, operation: np.ufunc, values: Array) -> Array:
+        """`operation`, an associative function of two arrays such as `np.add`, over every range."""
+
+    @abstractmethod
+    def sums(self, values: Array) -> Array:
+        """Sums of integers: exact, modulo 2**64."""
+
+
+@dataclass(frozen=True)
+class Ranges(Reduction):
+    """Ranges that are known by their ends."""
+
+    first: Index
+    last: Index
 
     @abstractmethod
     def fold(self, merge: Merge, values: Arrays) -> Arrays:

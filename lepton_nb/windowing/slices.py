@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from lepton_nb.windowing import dense
-from lepton_nb.windowing.assign import Grid, Rolling, Steps
+from lepton_nb.windowing.assign import Grid
 from lepton_nb.windowing.partials import ROWS, named
-from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.plan import Plan, slice_of
 
 SLICE = "slice"
 # Rows that are counted at a time, and how many times as many rows of slice tables wait to be merged.
@@ -59,8 +59,8 @@ def scan(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> pl.DataFrame:
         _check_times(rows.lazy(), plan)
     if dense.serves(plan):
         if isinstance(rows, pl.DataFrame):
-            found = dense.from_rows(rows, plan, _slices_of(rows, plan))
-            return _hashed(rows.lazy(), plan) if found is None else found
+            cells = dense.Cells(plan)
+            return cells.table() if cells.add_rows(rows) else _hashed(rows.lazy(), plan)
         return _in_chunks(rows, plan)
     return _hashed(rows.lazy(), plan)
 
@@ -79,23 +79,22 @@ def _hashed(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
 
 
 def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
-    """Chunks as they are read, each counted; the whole is hashed where the first does not go into cells."""
+    """Chunks as they are read, counted; the whole is hashed where the first does not go into cells."""
     tables: list[pl.DataFrame] = []
+    cells = dense.Cells(plan)
     needed = rows.select([named(column) for column in plan.columns])
     for chunk in needed.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"):
-        found = dense.from_rows(chunk, plan, _slices_of(chunk, plan))
-        if found is None:
-            if not tables:
-                return _hashed(rows, plan)
-            found = _hashed(chunk.lazy(), plan)
-        tables.append(found)
+        if cells.add_rows(chunk):
+            continue
+        if cells.empty and not tables:
+            return _hashed(rows, plan)
+        tables += [*([] if cells.empty else [cells.table()]), _hashed(chunk.lazy(), plan)]
+        cells = dense.Cells(plan)
         if sum(table.height for table in tables) > MOST_PARTS * CHUNK_ROWS:
             tables = [merge(tables, plan)]
+    if not cells.empty:
+        tables.append(cells.table())
     return merge(tables, plan) if tables else _hashed(rows, plan)
-
-
-def _slices_of(rows: pl.DataFrame, plan: Plan) -> pl.Series:
-    return rows.select(slice_of(plan).alias(SLICE)).to_series()
 
 
 def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
@@ -103,9 +102,10 @@ def merge(tables: Sequence[pl.DataFrame], plan: Plan) -> pl.DataFrame:
     by = [*key_names(plan), SLICE]
     if len(tables) == 1:
         return tables[0] if _is_sorted(tables[0], by) else tables[0].sort(by)
-    found = dense.merged(tables, plan)
-    if found is not None:
-        return found
+    if dense.serves(plan):
+        cells = dense.Cells(plan)
+        if all(cells.add_table(table) for table in tables if table.height) and not cells.empty:
+            return cells.table()
     # Rows of a group keep their order, so that what is merged does not depend on how the groups are found.
     grouped = pl.concat(tables).group_by(by).agg(merge_exprs(plan))
     return seal(grouped.sort(by), plan, merged=True)
@@ -133,18 +133,3 @@ def split_aside(table: pl.DataFrame, plan: Plan) -> tuple[pl.DataFrame, int]:
     if isinstance(plan.layout, Grid) and plan.layout.gaps:
         table = table.filter(pl.col(SLICE) % 2 == 0)
     return table, aside
-
-
-def slice_of(plan: Plan) -> pl.Expr:
-    """The slice of a row's time, as the layout's `slice_of` numbers it."""
-    layout = plan.layout
-    ticks = plan.calendar.units(named(plan.time))
-    if isinstance(layout, Rolling):
-        return ticks
-    assert isinstance(layout, Grid | Steps)
-    if layout.offset:
-        ticks = ticks - layout.offset
-    step = ticks // layout.every
-    if not isinstance(layout, Grid) or layout.slices_per_step == 1:
-        return step
-    return 2 * step + (ticks % layout.every >= layout.size % layout.every).cast(pl.Int64)

@@ -59,13 +59,14 @@ def test_cells_give_what_hashing_gives(table, size, every, cut):
     frame, key = table
     plan = plan_of(frame, key, size, every)
     hashed = ordered(slices._hashed(frame.lazy(), plan), plan)
-    counted = dense.from_rows(frame, plan, slices._slices_of(frame, plan))
-    if counted is not None:
-        assert_frame_equal(counted, hashed, rel_tol=1e-12)
-    parts = [slices._hashed(part.lazy(), plan) for part in (frame[:cut], frame[cut:]) if part.height]
-    merged = dense.merged(parts, plan)
-    if merged is not None:
-        assert_frame_equal(merged, hashed, rel_tol=1e-12)
+    parts = [part for part in (frame[:cut], frame[cut:]) if part.height]
+    for whole in ([frame], parts):
+        cells = dense.Cells(plan)
+        if all(cells.add_rows(part) for part in whole):
+            assert_frame_equal(cells.table(), hashed, rel_tol=1e-12)
+    cells = dense.Cells(plan)
+    if all(cells.add_table(slices._hashed(part.lazy(), plan)) for part in parts):
+        assert_frame_equal(cells.table(), hashed, rel_tol=1e-12)
 
 
 @pytest.mark.parametrize("key", [pl.Int32, pl.String])
@@ -75,8 +76,9 @@ def test_many_rows_go_into_cells_and_come_out_in_order(key, tmp_path, monkeypatc
         {"ts": rng.integers(0, 600_000, 50_000), "key": rng.integers(0, 20, 50_000), "v": rng.integers(-9, 9, 50_000)}
     ).with_columns(pl.col("ts").cast(pl.Datetime("ms")), pl.col("key").cast(key), pl.col("v").cast(pl.Float64))
     plan = plan_of(frame, key, 60_000, 10_000)
-    counted = dense.from_rows(frame, plan, slices._slices_of(frame, plan))
-    assert counted is not None
+    cells = dense.Cells(plan)
+    assert cells.add_rows(frame)
+    counted = cells.table()
     assert_frame_equal(counted, ordered(slices._hashed(frame.lazy(), plan), plan), rel_tol=1e-12)
     # Read from a file in chunks, and in more of them than wait to be merged.
     frame.write_parquet(tmp_path / "t.parquet", row_group_size=1_000)
@@ -90,7 +92,34 @@ def test_what_does_not_go_into_cells_is_hashed():
         pl.col("ts").cast(pl.Datetime("ms"))
     )
     plan = plan_of(far, pl.Int64, 1, 1)
-    assert dense.from_rows(far, plan, slices._slices_of(far, plan)) is None
+    assert not dense.Cells(plan).add_rows(far)
     assert slices.scan(far, plan).height == 2
     nulls = far.with_columns(key=pl.Series([None, 3]))
-    assert dense.from_rows(nulls, plan, slices._slices_of(nulls, plan)) is None
+    assert not dense.Cells(plan).add_rows(nulls)
+
+
+@pytest.mark.parametrize("key", [pl.Int64, pl.String])
+def test_a_table_that_was_given_stays_as_it_is(key):
+    """The cells go on; keys and slices come before and after those that were there."""
+    frame = pl.DataFrame({"ts": [50, 51, 10, 90, 12], "key": [5, 5, 3, 9, 4], "v": [1.0, None, 3.0, 4.0, 5.0]})
+    frame = frame.with_columns(pl.col("ts").cast(pl.Datetime("ms")), pl.col("key").cast(key))
+    plan = plan_of(frame, key, 10, 10)
+    cells = dense.Cells(plan)
+    given = []
+    for end in range(1, 1 + frame.height):
+        assert cells.add_rows(pl.concat([frame[end - 1 : end]] * 20))
+        given.append(cells.table())
+    for end, table in enumerate(given, 1):
+        rows = pl.concat([frame[:end]] * 20)
+        assert_frame_equal(table, ordered(slices._hashed(rows.lazy(), plan), plan))
+
+
+def test_rows_in_pieces_that_do_not_match_are_counted():
+    one = pl.DataFrame({"ts": [1, 2, 3, 4], "key": [1, 1, 2, 2], "v": [1.0, 2.0, 3.0, 4.0]})
+    one = one.with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    parts = pl.concat([one[:1], one[1:]], rechunk=False).with_columns(v=one.get_column("v"))
+    assert parts.get_column("ts").n_chunks() != parts.get_column("v").n_chunks()
+    plan = plan_of(parts, pl.Int64, 2, 2)
+    cells = dense.Cells(plan)
+    assert cells.add_rows(parts)
+    assert_frame_equal(cells.table(), ordered(slices._hashed(one.lazy(), plan), plan))

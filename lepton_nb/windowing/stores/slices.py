@@ -66,7 +66,7 @@ class SliceStore(TableStore):
             changed = counted[runs.last + 1] > counted[runs.first]
             return np.asarray(changed & (runs.window > gone) & (runs.window <= over))
 
-        return Emitted(windows_table(marked.drop("touched"), self.plan, again), self.no_windows())
+        return Emitted(windows_table(marked.drop("touched"), self.plan, choose=again), self.no_windows())
 
     def _around(self, merged: pl.DataFrame, touched: pl.DataFrame) -> pl.DataFrame:
         """The slices of the touched keys that share a window with a touched slice."""
@@ -108,4 +108,4 @@ class SliceStore(TableStore):
             needed = needed.filter(pl.col(SLICE) >= self.layout.first_slice(above + 1))
         if through < ENDLESS:
             needed = needed.filter(self.layout.low(pl.col(SLICE)) <= through)
-        return windows_table(needed, self.plan, lambda runs: (runs.window > above) & (runs.window <= through))
+        return windows_table(needed, self.plan, (above + 1, through))
