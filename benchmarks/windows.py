@@ -5,10 +5,11 @@
 
 Every row is read from one file on disk (which the operating system keeps in memory), sorted by time, about one row a
 second for each key. All contenders give the same windows with count, sum, mean and max, sorted by key and start; their
-results are compared before anything is timed. Then they take turns, and medians are printed. Contenders that take
-seconds take fewer turns. Spark's start and a first run are not counted. Its targets are held to Spark as it comes,
-doing the whole job as the others do: the sorted result as a table here. Three more lines help it: two shuffle
-partitions instead of 200; with these, Polars sorts what it brings; or the result is thrown away ("noop" sink).
+results are compared before anything is timed. Then they take turns, each in a process of its own, and medians are
+printed. Contenders that take seconds take fewer turns. Spark's start and a first run are not counted. Its targets are
+held to Spark as it comes, doing the whole job as the others do: the sorted result as a table here. Three more lines
+help it: two shuffle partitions instead of 200; with these, Polars sorts what it brings; or the result is thrown away
+("noop" sink).
 
 overlap: time follows rows read and rows of the result, not size / every.
 """
@@ -17,9 +18,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -84,7 +87,7 @@ def polars_dynamic(file: Path, size: str, every: str, offset: str) -> pl.DataFra
     return grouped.agg(AGGREGATES).rename({"ts": "window_start"}).sort(ORDER).collect()
 
 
-def duckdb_windows(connection: duckdb.DuckDBPyConnection, file: Path, overlap: int, every_s: int) -> pl.DataFrame:
+def duckdb_windows(file: Path, overlap: int, every_s: int) -> pl.DataFrame:
     every_us = every_s * 1_000_000
     one = f"""
         select key, epoch_us(ts) // {every_us} * {every_us} as window_start,
@@ -101,9 +104,17 @@ def duckdb_windows(connection: duckdb.DuckDBPyConnection, file: Path, overlap: i
                sum(sum) / sum(n) as mean, max(max) as max
         from spread group by all order by 1, 2
     """
-    found = pl.from_arrow(connection.sql(many if overlap > 1 else one).to_arrow_table())
+    found = pl.from_arrow(connect().sql(many if overlap > 1 else one).to_arrow_table())
     assert isinstance(found, pl.DataFrame)
     return found.with_columns(pl.col("window_start").cast(pl.Datetime("us", "UTC")))
+
+
+def apart(function: Callable[..., pl.DataFrame], *arguments: Any, rounds: int | None = None) -> Contender:
+    return Contender(functools.partial(function, *arguments), rounds=rounds, apart=True)
+
+
+def ours_apart(file: Path, size: str, every: str) -> Contender:
+    return Contender(functools.partial(ours, file, size, every), lambda: plain(ours(file, size, every)), apart=True)
 
 
 def plain(found: pl.DataFrame) -> pl.DataFrame:
@@ -120,13 +131,12 @@ def contest(title: str, contenders: dict[str, Contender], rows: int, rounds: int
 
 
 def tumbling(file: Path, options: argparse.Namespace, spark: Spark | None, targets: Targets) -> Times:
-    connection = connect()
     contenders = {
-        "ours": Contender(lambda: ours(file, "1m", "1m"), lambda: plain(ours(file, "1m", "1m"))),
-        "duckdb": Contender(lambda: duckdb_windows(connection, file, 1, 60)),
-        "polars by hand, streaming": Contender(lambda: polars_truncate(file, "streaming")),
-        "polars by hand, in memory": Contender(lambda: polars_truncate(file, "in-memory")),
-        "polars group_by_dynamic": Contender(lambda: polars_dynamic(file, "1m", "1m", "0s"), rounds=SLOW_ROUNDS),
+        "ours": ours_apart(file, "1m", "1m"),
+        "duckdb": apart(duckdb_windows, file, 1, 60),
+        "polars by hand, streaming": apart(polars_truncate, file, "streaming"),
+        "polars by hand, in memory": apart(polars_truncate, file, "in-memory"),
+        "polars group_by_dynamic": apart(polars_dynamic, file, "1m", "1m", "0s", rounds=SLOW_ROUNDS),
         **spark_contender(spark, file, "1 minute", None),
     }
     times = contest("tumbling 1 min", contenders, options.rows, options.rounds)
@@ -136,13 +146,12 @@ def tumbling(file: Path, options: argparse.Namespace, spark: Spark | None, targe
 
 
 def sliding(file: Path, options: argparse.Namespace, spark: Spark | None, targets: Targets) -> Times:
-    connection = connect()
     contenders = {
-        "ours": Contender(lambda: ours(file, "1m", "10s"), lambda: plain(ours(file, "1m", "10s"))),
-        "duckdb, slices by hand": Contender(lambda: duckdb_windows(connection, file, 6, 10)),
-        "polars by hand, streaming": Contender(lambda: polars_slices(file, "streaming")),
-        "polars by hand, in memory": Contender(lambda: polars_slices(file, "in-memory")),
-        "polars group_by_dynamic": Contender(lambda: polars_dynamic(file, "1m", "10s", "-50s"), rounds=SLOW_ROUNDS),
+        "ours": ours_apart(file, "1m", "10s"),
+        "duckdb, slices by hand": apart(duckdb_windows, file, 6, 10),
+        "polars by hand, streaming": apart(polars_slices, file, "streaming"),
+        "polars by hand, in memory": apart(polars_slices, file, "in-memory"),
+        "polars group_by_dynamic": apart(polars_dynamic, file, "1m", "10s", "-50s", rounds=SLOW_ROUNDS),
         **spark_contender(spark, file, "1 minute", "10 seconds"),
     }
     times = contest("sliding 1 min every 10 s", contenders, options.rows, options.rounds)
@@ -157,8 +166,8 @@ def overlap(folder: Path, options: argparse.Namespace, targets: Targets) -> None
     span_s = max(1, round(3_600 * options.rows / 10_000_000))
     file = tables.written(tables.table(options.rows, options.keys, span_s), folder / "dense.parquet")
     contenders = {
-        "60 s every 1 s": Contender(lambda: ours(file, "60s", "1s")),
-        "tumbling 1 s": Contender(lambda: ours(file, "1s", "1s")),
+        "60 s every 1 s": apart(ours, file, "60s", "1s"),
+        "tumbling 1 s": apart(ours, file, "1s", "1s"),
     }
     heights = {name: contender.result().height for name, contender in contenders.items()}
     said = ", ".join(f"{name}: {height:,} windows" for name, height in heights.items())
@@ -168,6 +177,7 @@ def overlap(folder: Path, options: argparse.Namespace, targets: Targets) -> None
     targets.at_most("60 s every 1 s / tumbling 1 s", times.ratio("60 s every 1 s", "tumbling 1 s"), 2.5)
 
 
+@functools.cache
 def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute(f"set threads = {os.cpu_count()}; set timezone = 'UTC'")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +19,14 @@ from polars.testing import assert_frame_equal
 class Contender:
     """`run` is timed. `check` gives its whole result, before anything is timed; left out, `run` gives it.
 
-    rounds: how many turns it takes; None for as many as there are.
+    rounds: how many turns it takes; None for as many as there are. apart: in a process of its own, so that it does not
+    tidy up memory that others have left; `run` is then a function of a module, or a partial of one.
     """
 
     run: Callable[[], Any]
     check: Callable[[], pl.DataFrame] | None = None
     rounds: int | None = None
+    apart: bool = False
 
     def result(self) -> pl.DataFrame:
         """The result, as a table."""
@@ -86,15 +91,39 @@ def same(results: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 def take_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
     """Time all, one after the other, again and again. Giving back a result's memory is not counted."""
     times = Times({name: [] for name in contenders})
-    for turn in range(rounds):
+    with contextlib.ExitStack() as stack:
+        timers: dict[str, Callable[[Callable[[], Any]], float]] = {}
         for name, contender in contenders.items():
-            if contender.rounds is not None and turn >= contender.rounds:
-                continue
-            begin = time.perf_counter()
-            result = contender.run()
-            times.taken[name].append(time.perf_counter() - begin)
-            del result
+            timers[name] = _timed
+            if contender.apart:
+                pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+                stack.enter_context(pool)
+                timers[name] = _Elsewhere(pool)
+                # The first run there is not counted, as here.
+                timers[name](contender.run)
+        for turn in range(rounds):
+            for name, contender in contenders.items():
+                if contender.rounds is None or turn < contender.rounds:
+                    times.taken[name].append(timers[name](contender.run))
     return times
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    result = run()
+    taken_s = time.perf_counter() - begin
+    del result
+    return taken_s
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Times what runs in a process of its own."""
+
+    pool: ProcessPoolExecutor
+
+    def __call__(self, run: Callable[[], Any]) -> float:
+        return self.pool.submit(_timed, run).result()
 
 
 def show(times: Times, rows: Mapping[str, int] | int, ours: str = "ours") -> None:

@@ -11,7 +11,7 @@ import polars as pl
 
 from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
-from lepton_nb.windowing import kinds
+from lepton_nb.windowing import combine, kinds, slices
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import Plan, bind
 from lepton_nb.windowing.shards import divided as shards_of
@@ -48,6 +48,13 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
         return _on_cluster(frame, spec, client_of(cluster))
     rows = frames.lazy(frame)
     plan = bind(spec, frames.schema(rows))
+    if kinds.of(plan) is kinds.SLICES:
+        counted = ours(lambda: slices.counted(rows, plan))
+        if isinstance(counted, pl.DataFrame):
+            return finish([counted], plan)
+        # Nothing is set aside of what could be counted in cells.
+        found = combine.windows_of_cells(counted, plan)
+        return finish([counted.table()], plan) if found is None else Result(found, counted.rows, 0)
     return finish([scan(rows, plan)], plan)
 
 

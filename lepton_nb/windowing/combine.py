@@ -15,13 +15,14 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.windowing import grids
+from lepton_nb.windowing import dense, grids
 from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
 from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.durations import DAY_NS
 from lepton_nb.windowing.partials import ROWS, Extreme, Partial, Summed
 from lepton_nb.windowing.plan import Plan
-from lepton_nb.windowing.ranges import Blocks, Doubling, Index, Ranges, Singles
+from lepton_nb.windowing.planes import Plane
+from lepton_nb.windowing.ranges import Array, Blocks, Doubling, Index, Ranges, Singles
 from lepton_nb.windowing.slices import SLICE, key_names
 from lepton_nb.windowing.spec import END, START
 
@@ -60,7 +61,7 @@ def windows_table(
     layout = plan.layout
     assert isinstance(layout, Grid | Steps | Rolling)
     slices = table.get_column(SLICE).to_numpy()
-    check_range(slices, plan)
+    check_range(int(slices.min()), int(slices.max()), plan)
     groups = group_numbers(table, key_names(plan))
     rows = table.get_column(ROWS.name).to_numpy()
     if choose is None:
@@ -93,17 +94,39 @@ def result_table(table: pl.DataFrame, ranges: Ranges, bounds: list[pl.Series], p
     return _finished(keys, bounds, combined, plan)
 
 
+def windows_of_cells(cells: dense.Cells, plan: Plan) -> pl.DataFrame | None:
+    """The result of the query from counted rows; None where their slice table has to be made first."""
+    windows = grids.windows_of_cells(cells, plan)
+    if windows is None:
+        return None
+    check_range(*cells.span, plan)
+    done: dict[int, Array] = {}
+
+    def read(plane: Plane) -> Array:
+        if id(plane) not in done:
+            done[id(plane)] = windows.field.reduce(plane.operation, cells.grid(plane))
+        return done[id(plane)]
+
+    combined = [cells.column(partial, read) for partial, _ in _users(plan)]
+    return _of_grid(cells.keys, windows, combined, plan)
+
+
 def _from_grid(table: pl.DataFrame, groups: Index, windows: grids.Windows, plan: Plan) -> pl.DataFrame:
-    layout = plan.layout
-    assert isinstance(layout, Grid)
     begins = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
-    keys = table.select(key_names(plan))[begins][windows.line] if plan.keys else table.select()
-    bounds = [plan.calendar.instants(edge(windows.numbers))[windows.column] for edge in (layout.start, layout.end)]
+    keys = table.select(key_names(plan))[begins] if plan.keys else pl.DataFrame(height=1)
     combined: list[pl.Series] = []
     for partial, users in _users(plan):
         assert isinstance(partial, Summed | Extreme)
         combined += partial.combine(table, windows.field, users)
-    return _finished(keys, bounds, combined, plan)
+    return _of_grid(keys, windows, combined, plan)
+
+
+def _of_grid(keys: pl.DataFrame, windows: grids.Windows, combined: list[pl.Series], plan: Plan) -> pl.DataFrame:
+    """`keys`: of every line."""
+    layout = plan.layout
+    assert isinstance(layout, Grid)
+    bounds = [plan.calendar.instants(edge(windows.numbers))[windows.column] for edge in (layout.start, layout.end)]
+    return _finished(keys[windows.line], bounds, combined, plan)
 
 
 def _users(plan: Plan) -> Iterator[tuple[Partial, list[Aggregate]]]:
@@ -154,13 +177,15 @@ def group_numbers(table: pl.DataFrame, names: list[str]) -> Index:
     return table.select(key.rle_id().cast(pl.Int64)).to_series().to_numpy()
 
 
-def check_range(slices: Index, plan: Plan) -> None:
-    """In Python's integers, which do not wrap around: all later arithmetic stays between these bounds."""
+def check_range(low: int, high: int, plan: Plan) -> None:
+    """Raise WindowError where windows of the slices from `low` to `high` are no times that can be shown.
+
+    In Python's integers, which do not wrap around: all later arithmetic stays between these bounds."""
     layout = plan.layout
     assert isinstance(layout, Grid | Steps | Rolling)
-    first, last = layout.start(layout.low(int(slices.min()))), layout.end(layout.high(int(slices.max())))
+    first, last = layout.start(layout.low(low)), layout.end(layout.high(high))
     if isinstance(layout, Rolling):
-        last = int(slices.max()) + 1
+        last = high + 1
     if plan.calendar.months:
         # The lengths of months do not matter here: 31 days each is beyond both ends.
         day = DAY_NS // tick_ns(plan.time_dtype)

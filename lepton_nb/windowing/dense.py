@@ -7,7 +7,6 @@ It serves one key of whole numbers or text, or none, and aggregates that are sum
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,13 @@ from lepton_nb.windowing import partials as kept
 from lepton_nb.windowing.assign import Grid, Rolling, Steps
 from lepton_nb.windowing.partials import Partial
 from lepton_nb.windowing.plan import Plan, slice_of
-from lepton_nb.windowing.ranges import Array, Index, largest, smallest
+from lepton_nb.windowing.planes import Plane, Span
+from lepton_nb.windowing.ranges import Array, largest, smallest
 
 # Cells for each row: with more, most of the time goes into empty ones.
 MOST_CELLS_PER_ROW = 4
 # Half a gigabyte for each thing that is kept.
 MOST_CELLS = 2**26
-# Room that a grid takes beyond what it needs, so that it seldom moves.
-GROWTH = 4
 
 Sums = (kept.Rows, kept.Known, kept.Total, kept.FloatTotal)
 Extremes = (kept.Smallest, kept.Largest)
@@ -45,65 +43,19 @@ def adds_up(plan: Plan) -> bool:
     return narrow and all(isinstance(partial, (*Sums, *Extremes)) for partial in plan.partials)
 
 
-class _Plane:
-    """One thing that is kept for every cell: by slice, then key, so that rows in order of time stay close together."""
-
-    def __init__(self, dtype: np.dtype[Any], nothing: Any, operation: np.ufunc) -> None:
-        self.nothing = nothing
-        self.operation = operation
-        self.values: Array = np.zeros(0, dtype=dtype)
-        self._room = self.values
-
-    def copied(self) -> _Plane:
-        """Another one that holds the same."""
-        other = _Plane(self.values.dtype, self.nothing, self.operation)
-        other.values = other._room = self.values.copy()
-        return other
-
-    def extend(self, size: int) -> None:
-        """More cells at the end."""
-        before = len(self.values)
-        if size > len(self._room):
-            # Memory that is not touched is not taken either.
-            self._room = np.empty(GROWTH * size, dtype=self.values.dtype)
-            self._room[:before] = self.values
-        self.values = self._room[:size]
-        self.values[before:] = self.nothing
-
-    def move(self, size: int, to: Index) -> None:
-        """More cells anywhere: `to` says where the present ones go."""
-        self._room = np.full(size, self.nothing, dtype=self.values.dtype)
-        self._room[to] = self.values
-        self.values = self._room
-
-
-@dataclass(slots=True)
-class _Span:
-    """Whole numbers `first` to `first` + `size` - 1."""
-
-    first: int = 0
-    size: int = 0
-
-    def with_values(self, values: Array) -> _Span:
-        low, high = int(values.min()), int(values.max())
-        if self.size:
-            low, high = min(low, self.first), max(high, self.first + self.size - 1)
-        return _Span(low, high - low + 1)
-
-
 class Cells:
     """A grid of slices and keys that grows with what is added."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._added = 0
-        self._slices = _Span()
-        self._keys = _Span(0, 0 if plan.keys else 1)
+        self._slices = Span()
+        self._keys = Span(0, 0 if plan.keys else 1)
         self._names: pl.Series | None = None
         self._text = bool(plan.keys) and plan.key_dtypes[0] == pl.String
-        self._rows = _Plane(np.dtype(np.int64), 0, np.add)
+        self._rows = Plane(np.dtype(np.int64), 0, np.add)
         # By column: how many values are not null, once that differs from the number of rows.
-        self._known: dict[str, _Plane] = {}
+        self._known: dict[str, Plane] = {}
         amounts = [partial for partial in plan.partials if not isinstance(partial, kept.Rows | kept.Known)]
         self._planes = {partial.name: self._plane(partial) for partial in amounts}
         self._columns = dict.fromkeys(partial.column for partial in plan.partials if partial.column)
@@ -182,7 +134,7 @@ class Cells:
             if "key" in piece and names is None:
                 keys = keys.with_values(piece["key"])
         if names is not None:
-            keys = _Span(0, len(names))
+            keys = Span(0, len(names))
         if width.size * keys.size > min(MOST_CELLS_PER_ROW * added, MOST_CELLS):
             return False
         for column in known:
@@ -196,7 +148,9 @@ class Cells:
         return True
 
     def _add_piece(self, piece: dict[str, Array]) -> None:
-        place = piece["slice"] - self._slices.first
+        # In place, where the array is ours: a new one costs more than the sum that goes into it.
+        place = piece["slice"] if piece["slice"].flags.writeable else piece["slice"].copy()
+        place -= self._slices.first
         place *= self._keys.size
         if "key" in piece:
             place += piece["key"]
@@ -223,7 +177,7 @@ class Cells:
         physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
         return physical.fill_null(self._planes[name].nothing)
 
-    def _reshape(self, slices: _Span, keys: _Span, names: pl.Series | None) -> None:
+    def _reshape(self, slices: Span, keys: Span, names: pl.Series | None) -> None:
         """Make the grid larger; what it holds stays with its slice and key."""
         planes = [self._rows, *self._known.values(), *self._planes.values()]
         size = slices.size * keys.size
@@ -242,6 +196,36 @@ class Cells:
                 plane.move(size, to)
         self._slices, self._keys, self._names = slices, keys, names
 
+    @property
+    def rows(self) -> int:
+        """How many rows were counted."""
+        return int(self._rows.values.sum())
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last slice."""
+        return self._slices.first, self._slices.first + self._slices.size - 1
+
+    @property
+    def keys(self) -> pl.DataFrame:
+        """The keys, in order, as in a slice table; one row without columns where there are none."""
+        if not self._plan.keys:
+            return pl.DataFrame(height=1)
+        name = f"key:{self._plan.keys[0]}"
+        if self._names is not None:
+            return self._names.alias(name).to_frame()
+        numbers = np.arange(self._keys.first, self._keys.first + self._keys.size)
+        return pl.Series(name, numbers).cast(self._plan.key_dtypes[0]).to_frame()
+
+    @property
+    def counts(self) -> Plane:
+        """The number of rows of every cell."""
+        return self._rows
+
+    def grid(self, plane: Plane) -> Array:
+        """A plane by slice and key."""
+        return plane.values.reshape(self._slices.size, self._keys.size)
+
     def table(self) -> pl.DataFrame:
         """The slice table, sorted by key and slice."""
         counts = self._by_key(self._rows)
@@ -249,48 +233,43 @@ class Cells:
         # Every cell, as they lie: copying them one by one is not needed.
         taken: Any = used if len(used) < len(counts) else slice(None)
         number = used // self._slices.size
-        slices = used - number * self._slices.size + self._slices.first
-        found = [pl.Series("slice", slices)]
-        if self._plan.keys:
-            name = f"key:{self._plan.keys[0]}"
-            if self._names is not None:
-                found.insert(0, self._names[number].alias(name))
-            else:
-                number += self._keys.first
-                found.insert(0, pl.Series(name, number).cast(self._plan.key_dtypes[0]))
-        return pl.DataFrame([*found, *(self._read(partial, counts, taken) for partial in self._plan.partials)])
+        slices = pl.Series("slice", used - number * self._slices.size + self._slices.first)
+        keys = self.keys[number].get_columns() if self._plan.keys else []
+        counted = counts[taken]
 
-    def _read(self, partial: Partial, counts: Index, taken: Any) -> pl.Series:
+        def read(plane: Plane) -> Array:
+            found: Array = counted if plane is self._rows else self._by_key(plane)[taken]
+            return found
+
+        return pl.DataFrame([*keys, slices, *(self.column(partial, read) for partial in self._plan.partials)])
+
+    def column(self, partial: Partial, read: Callable[[Plane], Array]) -> pl.Series:
+        """What is kept for a partial, as `read` gives it."""
         known = self._known.get(partial.column)
-        if isinstance(partial, kept.Rows) or (isinstance(partial, kept.Known) and known is None):
-            return pl.Series(partial.name, counts[taken])
-        if isinstance(partial, kept.Known):
-            assert known is not None
-            return pl.Series(partial.name, self._by_key(known)[taken])
-        found = pl.Series(partial.name, self._by_key(self._planes[partial.name])[taken])
+        if isinstance(partial, kept.Rows | kept.Known):
+            return pl.Series(partial.name, read(self._rows if known is None else known))
+        found = pl.Series(partial.name, read(self._planes[partial.name]))
         if isinstance(partial, Sums):
             return found
         if known is not None:
-            there = pl.Series(self._by_key(known)[taken] > 0)
-            found = pl.select(pl.when(there).then(found)).to_series().alias(partial.name)
+            found = pl.select(pl.when(pl.Series(read(known) > 0)).then(found)).to_series().alias(partial.name)
         dtype = self._plan.input_schema[partial.column]
         return found.cast(pl.Series(dtype=dtype).to_physical().dtype).cast(dtype)
 
-    def _by_key(self, plane: _Plane) -> Array:
-        grid = plane.values.reshape(self._slices.size, self._keys.size)
+    def _by_key(self, plane: Plane) -> Array:
         # A copy, also where the grid is a single line: what goes on in the cells must not reach a table given away.
-        return np.array(grid.T, order="C", copy=True).ravel()
+        return np.array(self.grid(plane).T, order="C", copy=True).ravel()
 
-    def _plane(self, partial: Partial) -> _Plane:
+    def _plane(self, partial: Partial) -> Plane:
         if isinstance(partial, Sums):
-            return _Plane(_numbers(pl.Series(dtype=_summed(partial, self._plan))).dtype, 0, np.add)
+            return Plane(_numbers(pl.Series(dtype=_summed(partial, self._plan))).dtype, 0, np.add)
         dtype = _numbers(pl.Series(dtype=self._plan.input_schema[partial.column])).dtype
         lowest = isinstance(partial, kept.Smallest)
         if dtype.kind == "f":
             # These two leave NaN out where there is anything else.
-            return _Plane(dtype, np.nan, np.fmin if lowest else np.fmax)
+            return Plane(dtype, np.nan, np.fmin if lowest else np.fmax)
         nothing = largest(dtype) if lowest else smallest(dtype)
-        return _Plane(dtype, nothing, np.minimum if lowest else np.maximum)
+        return Plane(dtype, nothing, np.minimum if lowest else np.maximum)
 
 
 def _summed(partial: Partial, plan: Plan) -> pl.DataType:

@@ -24,11 +24,12 @@ CHUNK = 2**15
 class Field(Reduction):
     """Slices in places: line after line, with so much room before each that a window never reaches into another.
 
-    place: of every slice. lines, size: how many lines of how many places. length: slices of a window. columns: the
-    places of a line at which windows of the result begin. used: which of these, over all lines; None for all.
+    place: of every slice; None where values come as a grid of all slices and lines. lines, size: how many lines of how
+    many places. length: slices of a window. columns: the places of a line at which windows of the result begin. used:
+    which of these, over all lines; None for all.
     """
 
-    place: Index
+    place: Index | None
     lines: int
     size: int
     length: int
@@ -39,7 +40,10 @@ class Field(Reduction):
         """`operation` over every window of the result."""
         places = self.lines * self.size + self.length - 1
         flat = np.full(places, neutral(operation, values.dtype), dtype=values.dtype)
-        flat[self.place] = values
+        if self.place is None:
+            flat[: self.lines * self.size].reshape(self.lines, self.size)[:, self.length - 1 :] = values.T
+        else:
+            flat[self.place] = values
         found = neighbours(operation, flat, self.length).reshape(self.lines, self.size)[:, self.columns].ravel()
         return found if self.used is None else found[self.used]
 
@@ -101,26 +105,48 @@ def windows_of(
     groups: numbers of the runs of equal keys. rows: of each slice. between: first and last number that are wanted;
     None for all.
     """
+    lines, first, last = int(groups[-1]) + 1, int(slices.min()), int(slices.max())
+    if not _serves(plan, lines, first, last, len(slices)):
+        return None
+    place = groups * (last - first + plan.layout.slices_per_window)  # type: ignore[union-attr]
+    place += slices
+    place -= first - plan.layout.slices_per_window + 1  # type: ignore[union-attr]
+    return _windows(plan, place, lines, first, last, rows, between)
+
+
+def windows_of_cells(cells: dense.Cells, plan: Plan) -> Windows | None:
+    """The windows of counted rows; None where that is not served or mostly empty."""
+    first, last = cells.span
+    rows = cells.grid(cells.counts)
+    lines = rows.shape[1]
+    if not _serves(plan, lines, first, last, int(np.count_nonzero(rows))):
+        return None
+    return _windows(plan, None, lines, first, last, rows, None)
+
+
+def _serves(plan: Plan, lines: int, first: int, last: int, slices: int) -> bool:
     layout = plan.layout
     if not isinstance(layout, Grid) or layout.gaps or layout.single or not dense.adds_up(plan):
-        return None
+        return False
+    places = lines * (last - first + layout.slices_per_window) + layout.slices_per_window
+    return places <= MOST_PLACES_PER_SLICE * slices
+
+
+def _windows(
+    plan: Plan, place: Index | None, lines: int, first: int, last: int, rows: Index, between: tuple[int, int] | None
+) -> Windows:
+    layout = plan.layout
+    assert isinstance(layout, Grid)
     length, step = layout.slices_per_window, layout.slices_per_step
-    lines, first, last = int(groups[-1]) + 1, int(slices.min()), int(slices.max())
     # A line begins where a window would that ends with its first slice.
     origin = first - length + 1
-    size = last - origin + 1
-    if lines * size + length > MOST_PLACES_PER_SLICE * len(slices):
-        return None
     low, high = int(layout.low(first)), int(layout.high(last))
     if between is not None:
         low, high = max(low, between[0]), min(high, between[1])
     numbers = np.arange(low, max(high + 1, low), dtype=np.int64)
     begin = low * step - origin
     columns = slice(begin, begin + len(numbers) * step, step)
-    place = groups * size
-    place += slices
-    place -= origin
-    field = Field(place, lines, size, length, columns)
+    field = Field(place, lines, last - origin + 1, length, columns)
     counts = field.sums(rows)
     used = np.flatnonzero(counts)
     if len(used) == len(counts):

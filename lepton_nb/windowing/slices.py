@@ -50,7 +50,13 @@ def seal(table: pl.DataFrame, plan: Plan, *, merged: bool) -> pl.DataFrame:
 
 
 def scan(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> pl.DataFrame:
-    """The slice table of `rows`, in no particular order.
+    """The slice table of `rows`, in no particular order."""
+    found = counted(rows, plan)
+    return found.table() if isinstance(found, dense.Cells) else found
+
+
+def counted(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> dense.Cells | pl.DataFrame:
+    """The slices of `rows`, in cells or as a table in no particular order.
 
     Where the cells of keys and slices are few, by counting (`dense`), in chunks as they are read; else by one hash
     aggregation on Polars' streaming engine: for rows in memory, too, it took a quarter of the in-memory engine's time.
@@ -60,7 +66,7 @@ def scan(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> pl.DataFrame:
     if dense.serves(plan):
         if isinstance(rows, pl.DataFrame):
             cells = dense.Cells(plan)
-            return cells.table() if cells.add_rows(rows) else _hashed(rows.lazy(), plan)
+            return cells if cells.add_rows(rows) else _hashed(rows.lazy(), plan)
         return _in_chunks(rows, plan)
     return _hashed(rows.lazy(), plan)
 
@@ -78,7 +84,7 @@ def _hashed(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     return seal(grouped.collect(engine="streaming"), plan, merged=False)
 
 
-def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
+def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> dense.Cells | pl.DataFrame:
     """Chunks as they are read, counted; the whole is hashed where the first does not go into cells."""
     tables: list[pl.DataFrame] = []
     cells = dense.Cells(plan)
@@ -92,6 +98,8 @@ def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
         cells = dense.Cells(plan)
         if sum(table.height for table in tables) > MOST_PARTS * CHUNK_ROWS:
             tables = [merge(tables, plan)]
+    if not tables and not cells.empty:
+        return cells
     if not cells.empty:
         tables.append(cells.table())
     return merge(tables, plan) if tables else _hashed(rows, plan)
