@@ -23,6 +23,8 @@ from lepton_nb.windowing.ranges import Array, largest, smallest
 MOST_CELLS_PER_ROW = 4
 # Half a gigabyte for each thing that is kept.
 MOST_CELLS = 2**26
+# Rows that are placed at a time, so that their places stay in a core's own cache.
+BLOCK = 2**16
 
 Sums = (kept.Rows, kept.Known, kept.Total, kept.FloatTotal)
 Extremes = (kept.Smallest, kept.Largest)
@@ -125,14 +127,13 @@ class Cells:
         columns |= {f"known {c}": values.cast(pl.Int64) for c, values in known.items()}
         columns |= {f"amount {name}": self._filled(name, values) for name, values in amounts.items()}
         pieces = list(_pieces(columns))
-        if slice_of is not None:
-            for piece in pieces:
-                piece["slice"] = slice_of(piece["slice"])
+        number = slice_of or (lambda slices: slices)
         width, keys = self._slices, self._keys
         for piece in pieces:
-            width = width.with_values(piece["slice"])
+            # Slices ascend with time.
+            width = width.including(*(int(number(int(edge))) for edge in (piece["slice"].min(), piece["slice"].max())))
             if "key" in piece and names is None:
-                keys = keys.with_values(piece["key"])
+                keys = keys.including(int(piece["key"].min()), int(piece["key"].max()))
         if names is not None:
             keys = Span(0, len(names))
         if width.size * keys.size > min(MOST_CELLS_PER_ROW * added, MOST_CELLS):
@@ -144,23 +145,25 @@ class Cells:
         self._reshape(width, keys, names)
         self._added = added
         for piece in pieces:
-            self._add_piece(piece)
+            for begin in range(0, len(piece["slice"]), BLOCK):
+                self._add_block({name: array[begin : begin + BLOCK] for name, array in piece.items()}, number)
         return True
 
-    def _add_piece(self, piece: dict[str, Array]) -> None:
-        # In place, where the array is ours: a new one costs more than the sum that goes into it.
-        place = piece["slice"] if piece["slice"].flags.writeable else piece["slice"].copy()
-        place -= self._slices.first
-        place *= self._keys.size
-        if "key" in piece:
-            place += piece["key"]
-            place -= self._keys.first
-        rows: Any = piece.get("rows", 1)
+    def _add_block(self, block: dict[str, Array], number: Callable[[Any], Any]) -> None:
+        size = self._keys.size
+        place = number(block["slice"])
+        # In place, where the array is new: another one costs more than the sum that goes into it.
+        place = place * size if place is block["slice"] else np.multiply(place, size, out=place)
+        if "key" in block:
+            place += block["key"]
+        # Sums may leave the range of integers on the way; they come back, modulo 2**64.
+        place -= (self._slices.first * size + self._keys.first + 2**63) % 2**64 - 2**63
+        rows: Any = block.get("rows", 1)
         np.add.at(self._rows.values, place, rows)
         for column, plane in self._known.items():
-            np.add.at(plane.values, place, piece.get(f"known {column}", rows))
+            np.add.at(plane.values, place, block.get(f"known {column}", rows))
         for name, plane in self._planes.items():
-            plane.operation.at(plane.values, place, piece[f"amount {name}"])
+            plane.operation.at(plane.values, place, block[f"amount {name}"])
 
     def _names_with(self, key: pl.Series) -> pl.Series:
         """Text is numbered in its order, so that cells lie in the order of keys."""

@@ -53,8 +53,8 @@ class Span:
     first: int = 0
     size: int = 0
 
-    def with_values(self, values: Array) -> Span:
-        low, high = int(values.min()), int(values.max())
+    def including(self, low: int, high: int) -> Span:
+        """With the numbers `low` to `high`."""
         if self.size:
             low, high = min(low, self.first), max(high, self.first + self.size - 1)
         return Span(low, high - low + 1)

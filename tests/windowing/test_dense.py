@@ -123,3 +123,15 @@ def test_rows_in_pieces_that_do_not_match_are_counted():
     cells = dense.Cells(plan)
     assert cells.add_rows(parts)
     assert_frame_equal(cells.table(), ordered(slices._hashed(one.lazy(), plan), plan))
+
+
+@pytest.mark.parametrize("key", [2**63 - 2, -(2**63)])
+@pytest.mark.parametrize("time", [2**63 - 10_000, -(2**63) + 10_000])
+def test_keys_and_times_at_the_end_of_their_range(key, time):
+    frame = pl.DataFrame({"ts": [time, time + 1, time + 1], "key": [key, key + 1, key + 1], "v": [1.0, 2.0, 3.0]})
+    frame = frame.with_columns(pl.col("ts").cast(pl.Datetime("ns")))
+    query = lnb.windows(time="ts", key="key").tumbling("1ns").agg(n=lnb.count(), sum=lnb.sum("v"))
+    plan = bind(query.spec, frame.schema)
+    cells = dense.Cells(plan)
+    assert cells.add_rows(frame)
+    assert cells.table().select("key:key", "slice", "sum:v").rows() == [(key, time, 1.0), (key + 1, time + 1, 5.0)]
