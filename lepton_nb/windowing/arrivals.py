@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +60,12 @@ def sort_out(frame: pl.DataFrame, plan: Plan, clock: RowClock) -> Arrivals:
         incomplete = pl.any_horizontal([named(name).is_null() for name in (plan.time, *plan.keys)])
         aside, frame = frame.filter(incomplete), frame.filter(~incomplete)
     ticks = frame.get_column(plan.time).to_physical().cast(pl.Int64)
-    earliest, latest = _edges(ticks)
+    times = ticks.to_numpy()
+    earliest, latest = (int(times.min()), int(times.max())) if len(times) else (None, None)
     none = frame.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias(MET), pl.lit(False).alias(SUSPECT))
     if not may_be_late(earliest, plan, clock.at_end(latest)):
         return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
-    if clock.none_behind(ticks, reach(plan)):
+    if earliest is not None and clock.none_behind(times, earliest, reach(plan)):
         return Arrivals(frame, frame.clear(), aside, none, earliest, latest)
     met = clock.at_rows(ticks)
     suspect = (ticks + reach(plan) <= met).fill_null(False).to_numpy()
@@ -92,13 +92,6 @@ def reach(plan: Plan) -> int:
 def may_be_late(earliest: int | None, plan: Plan, watermark: int | None) -> bool:
     """Whether any of some rows can be late, by the earliest of them and the watermark after the last."""
     return earliest is not None and watermark is not None and earliest + reach(plan) <= watermark
-
-
-def _edges(ticks: pl.Series) -> tuple[int | None, int | None]:
-    if not len(ticks):
-        return None, None
-    low, high = ticks.min(), ticks.max()
-    return cast("int", low), cast("int", high)
 
 
 def _of_same_keys(frame: pl.DataFrame, suspect: Mask, plan: Plan) -> Mask:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.windowing.stores.base import ENDLESS
@@ -39,15 +39,18 @@ class RowClock:
         behind = min(seen - self.bound - 1, self.cap)
         return behind if self.before is None else max(behind, self.before)
 
-    def none_behind(self, ticks: pl.Series, reach: int) -> bool:
-        """True where no row, plus `reach`, is behind the watermark that it meets: a quick look that may miss it."""
-        if self.before is not None and cast("int", ticks.min()) + reach <= self.before:
+    def none_behind(self, times: npt.NDArray[np.int64], earliest: int, reach: int) -> bool:
+        """True where no row, plus `reach`, is behind the watermark that it meets: a quick look that may miss it.
+
+        times: ticks of the rows; `earliest` of them.
+        """
+        if self.before is not None and earliest + reach <= self.before:
             return False
-        times = ticks.to_numpy()
         seen = np.maximum.accumulate(times)
-        behind = int((seen[:-1] - times[1:]).max(initial=0))
+        seen -= times
+        behind = int(seen.max())
         if self.latest is not None:
-            behind = max(behind, self.latest - int(times.min()))
+            behind = max(behind, self.latest - earliest)
         return behind - self.bound - 1 < reach
 
     def at_rows(self, ticks: pl.Series) -> pl.Series:

@@ -6,7 +6,7 @@ All of it in array operations whose time follows the number of slices and of win
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.durations import DAY_NS
 from lepton_nb.windowing.partials import ROWS, Extreme, Partial, Summed
 from lepton_nb.windowing.plan import Plan
-from lepton_nb.windowing.planes import Plane
+from lepton_nb.windowing.planes import Plane, picked
 from lepton_nb.windowing.ranges import Array, Blocks, Doubling, Index, Ranges, Singles
 from lepton_nb.windowing.slices import SLICE, key_names
 from lepton_nb.windowing.spec import END, START
@@ -91,7 +91,7 @@ def result_table(table: pl.DataFrame, ranges: Ranges, bounds: list[pl.Series], p
     keys = table.select(key_names(plan)) if plan.keys else table.select()
     keys = keys if ranges.single or not plan.keys else keys[ranges.first]
     combined = [series for partial, users in _users(plan) for series in partial.combine(table, ranges, users)]
-    return _finished(keys, bounds, combined, plan)
+    return _finished(keys.get_columns(), bounds, combined, plan)
 
 
 def windows_of_cells(cells: dense.Cells, plan: Plan) -> pl.DataFrame | None:
@@ -125,8 +125,10 @@ def _of_grid(keys: pl.DataFrame, windows: grids.Windows, combined: list[pl.Serie
     """`keys`: of every line."""
     layout = plan.layout
     assert isinstance(layout, Grid)
-    bounds = [plan.calendar.instants(edge(windows.numbers))[windows.column] for edge in (layout.start, layout.end)]
-    return _finished(keys[windows.line], bounds, combined, plan)
+    bounds = [
+        picked(plan.calendar.instants(edge(windows.numbers)), windows.column) for edge in (layout.start, layout.end)
+    ]
+    return _finished([picked(key, windows.line) for key in keys.get_columns()], bounds, combined, plan)
 
 
 def _users(plan: Plan) -> Iterator[tuple[Partial, list[Aggregate]]]:
@@ -137,8 +139,10 @@ def _users(plan: Plan) -> Iterator[tuple[Partial, list[Aggregate]]]:
             yield partial, users
 
 
-def _finished(keys: pl.DataFrame, bounds: list[pl.Series], combined: list[pl.Series], plan: Plan) -> pl.DataFrame:
-    columns = [series.alias(key) for key, series in zip(plan.keys, keys.get_columns(), strict=True)]
+def _finished(
+    keys: Sequence[pl.Series], bounds: list[pl.Series], combined: list[pl.Series], plan: Plan
+) -> pl.DataFrame:
+    columns = [series.alias(key) for key, series in zip(plan.keys, keys, strict=True)]
     columns += [bounds[0].alias(START), bounds[1].alias(END)]
     finished = pl.DataFrame(combined).select(
         [aggregate.finish(dtype).alias(name) for name, aggregate, dtype in plan.aggregates]

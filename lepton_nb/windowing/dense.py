@@ -16,7 +16,7 @@ from lepton_nb.windowing import partials as kept
 from lepton_nb.windowing.assign import Grid, Rolling, Steps
 from lepton_nb.windowing.partials import Partial
 from lepton_nb.windowing.plan import Plan, slice_of
-from lepton_nb.windowing.planes import Plane, Span
+from lepton_nb.windowing.planes import Plane, Span, picked
 from lepton_nb.windowing.ranges import Array, largest, smallest
 
 # Cells for each row: with more, most of the time goes into empty ones.
@@ -100,7 +100,7 @@ class Cells:
         for partial in plan.partials:
             values = table.get_column(partial.name)
             if isinstance(partial, kept.Known):
-                if (values != rows).any():
+                if not np.array_equal(values.to_numpy(), rows.to_numpy()):
                     known[partial.column] = values
             elif partial.column:
                 amounts[partial.name] = values
@@ -184,9 +184,9 @@ class Cells:
         """Make the grid larger; what it holds stays with its slice and key."""
         planes = [self._rows, *self._known.values(), *self._planes.values()]
         size = slices.size * keys.size
-        if (keys, names is None or len(names)) == (self._keys, self._names is None or len(self._names)) and (
-            slices.first == self._slices.first or not len(self._rows.values)
-        ):
+        # Names are only ever added, so as many are the same.
+        onward = keys == self._keys and slices.first == self._slices.first
+        if onward or not len(self._rows.values):
             for plane in planes:
                 plane.extend(size)
         else:
@@ -217,7 +217,7 @@ class Cells:
         name = f"key:{self._plan.keys[0]}"
         if self._names is not None:
             return self._names.alias(name).to_frame()
-        numbers = np.arange(self._keys.first, self._keys.first + self._keys.size)
+        numbers = np.arange(self._keys.size) + self._keys.first
         return pl.Series(name, numbers).cast(self._plan.key_dtypes[0]).to_frame()
 
     @property
@@ -237,7 +237,7 @@ class Cells:
         taken: Any = used if len(used) < len(counts) else slice(None)
         number = used // self._slices.size
         slices = pl.Series("slice", used - number * self._slices.size + self._slices.first)
-        keys = self.keys[number].get_columns() if self._plan.keys else []
+        keys = [picked(series, number) for series in self.keys.get_columns()]
         counted = counts[taken]
 
         def read(plane: Plane) -> Array:

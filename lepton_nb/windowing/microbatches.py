@@ -15,6 +15,7 @@ import polars as pl
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import WindowError
 from lepton_nb.windowing import arrivals
+from lepton_nb.windowing.assign import Sessions
 from lepton_nb.windowing.checkpoint import SIDES, Checkpoint, Commit, Intent
 from lepton_nb.windowing.clocks import row_clock
 from lepton_nb.windowing.executors import Executor
@@ -258,9 +259,12 @@ def _together(tables: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def in_order(tables: list[pl.DataFrame], bound: Bound) -> pl.DataFrame:
-    """One result from those of shards and steps, sorted by key, then window."""
+    """One result from those of shards, sorted by key, then window."""
     filled = [table for table in tables if table.height]
     if not filled:
         return pl.DataFrame(schema=bound.result_schema)
+    # Sessions that were taken apart are not in order; all others are within a shard.
+    if len(filled) == 1 and not isinstance(bound.plans[0].layout, Sessions):
+        return filled[0]
     by = [*bound.keys, "window_start", "window_end"]
     return pl.concat(filled).sort(by, maintain_order=True)

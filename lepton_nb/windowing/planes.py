@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from lepton_nb.windowing.ranges import Array, Index
 
@@ -58,3 +59,14 @@ class Span:
         if self.size:
             low, high = min(low, self.first), max(high, self.first + self.size - 1)
         return Span(low, high - low + 1)
+
+
+def picked(values: pl.Series, index: Index) -> pl.Series:
+    """The values at these positions, in this order."""
+    dtype = values.dtype
+    if values.has_nulls() or not (dtype.is_integer() or dtype.is_float() or isinstance(dtype, pl.Datetime)):
+        return values[index]
+    # Polars would wait for the threads that read.
+    if isinstance(dtype, pl.Datetime):
+        return pl.Series(values.name, values.to_numpy().view(np.int64)[index]).cast(dtype)
+    return pl.Series(values.name, values.to_numpy()[index], dtype=dtype)

@@ -162,15 +162,17 @@ def _in_turn(rows: pl.DataFrame, plan: Plan) -> list[pl.DataFrame]:
 
 
 def _latest(emitted: Sequence[Emitted], bound: Bound) -> pl.DataFrame:
-    """The rows of all, but for windows that a later one gives again or takes back."""
+    """The rows of all, but for windows that a later one gives again or takes back; sorted by key, then window."""
     windows = [*bound.keys, START, END]
-    found: pl.DataFrame | None = None
-    for one in emitted:
-        if found is not None and found.height and (one.rows.height or one.retracted.height):
+    found = emitted[0].rows
+    for one in emitted[1:]:
+        if found.height and (one.rows.height or one.retracted.height):
             replaced = pl.concat([one.rows.select(windows), one.retracted.select(windows)]).unique()
             found = found.join(replaced, on=windows, how="anti", nulls_equal=True, maintain_order="left")
-        found = one.rows if found is None else pl.concat([found, one.rows])
-    assert found is not None
+        if found.height and one.rows.height:
+            found = pl.concat([found, one.rows]).sort(windows, maintain_order=True)
+        elif one.rows.height:
+            found = one.rows
     return found
 
 

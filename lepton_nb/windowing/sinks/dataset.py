@@ -77,7 +77,7 @@ class ParquetSink(Sink):
                     temporary = folder / f"_{name}.tmp"
                     moves.append((temporary, folder / name))
                     of_day.write_parquet(
-                        temporary, compression="zstd", compression_level=3, metadata={NOTE: self._note}
+                        temporary, compression="zstd", compression_level=1, metadata={NOTE: self._note}
                     )
                     _sync(temporary)
             except BaseException:

@@ -15,6 +15,9 @@ from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.slices import SLICE
 from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
+# Where less than this share of the slices is needed, they are picked out first.
+MOST_NEEDED = 0.75
+
 
 def ended(plan: Plan, watermark: int | None) -> int:
     """Number of the last window that a watermark closes; below all numbers before the first watermark."""
@@ -49,6 +52,8 @@ class SliceStore(TableStore):
         known = [] if self.table is None else [self.table]
         self.table = merged = slices.merge([*known, *filled], self.plan)
         over, gone = ended(self.plan, self.watermark), expired(self.plan, self.watermark)
+        if min(_first(t) for t in filled) > self._last_slice(over):
+            return self.nothing()
         # A slice may come from several parts of a batch.
         given = [t.filter(self.layout.low(pl.col(SLICE)) <= over).select(*self.keys, SLICE) for t in filled]
         touched = pl.concat(given).unique()
@@ -103,9 +108,18 @@ class SliceStore(TableStore):
 
     def _between(self, table: pl.DataFrame, above: int, through: int) -> pl.DataFrame:
         """The windows with numbers in (above, through]."""
-        needed = table
+        number = table.get_column(SLICE).to_numpy()
+        needed = np.ones(len(number), dtype=bool)
         if above > -ENDLESS:
-            needed = needed.filter(pl.col(SLICE) >= self.layout.first_slice(above + 1))
+            needed = number >= self.layout.first_slice(above + 1)
         if through < ENDLESS:
-            needed = needed.filter(self.layout.low(pl.col(SLICE)) <= through)
-        return windows_table(needed, self.plan, (above + 1, through))
+            needed &= self.layout.low(number) <= through
+        # A few more than needed do not matter, and a copy of the table takes time.
+        if np.count_nonzero(needed) < MOST_NEEDED * len(needed):
+            table = table.filter(pl.Series(needed))
+        return windows_table(table, self.plan, (above + 1, through))
+
+
+def _first(table: pl.DataFrame) -> int:
+    """The first slice of a table."""
+    return int(table.get_column(SLICE).to_numpy().min())
