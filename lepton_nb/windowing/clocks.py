@@ -11,6 +11,9 @@ import polars as pl
 
 from lepton_nb.windowing.stores.base import ENDLESS
 
+# Rows of which the earliest and the latest tell most.
+BLOCK = 64
+
 
 @dataclass(frozen=True)
 class RowClock:
@@ -46,12 +49,19 @@ class RowClock:
         """
         if self.before is not None and earliest + reach <= self.before:
             return False
-        seen = np.maximum.accumulate(times)
-        seen -= times
-        behind = int(seen.max())
-        if self.latest is not None:
-            behind = max(behind, self.latest - earliest)
-        return behind - self.bound - 1 < reach
+        # The furthest that a row may lie behind the latest before it.
+        most = reach + self.bound
+        starts = np.arange(0, len(times), BLOCK)
+        low, high = np.minimum.reduceat(times, starts), np.maximum.reduceat(times, starts)
+        latest = np.maximum.accumulate(np.r_[earliest if self.latest is None else self.latest, high])
+        if (latest[:-1] - low > most).any():
+            return False
+        # Behind the rows of other blocks is none. Only in blocks that are wide enough can one be behind its own.
+        wide = np.flatnonzero(high - low > most)
+        whole = times[: len(times) // BLOCK * BLOCK].reshape(-1, BLOCK)
+        within = whole[wide[wide < len(whole)]]
+        rest = times[len(whole) * BLOCK :]
+        return all((np.maximum.accumulate(rows, axis=-1) - rows).max(initial=0) <= most for rows in (within, rest))
 
     def at_rows(self, ticks: pl.Series) -> pl.Series:
         """The watermark that each row meets, null where there is none yet; the ticks of their times have no nulls."""

@@ -19,7 +19,7 @@ from lepton_nb.windowing import dense, grids
 from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
 from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.durations import DAY_NS
-from lepton_nb.windowing.partials import ROWS, Extreme, Partial, Summed
+from lepton_nb.windowing.partials import ROWS, Extreme, Known, Partial, Rows, Summed
 from lepton_nb.windowing.plan import Plan
 from lepton_nb.windowing.planes import Plane, picked
 from lepton_nb.windowing.ranges import Array, Blocks, Doubling, Index, Ranges, Singles
@@ -100,7 +100,7 @@ def windows_of_cells(cells: dense.Cells, plan: Plan) -> pl.DataFrame | None:
     if windows is None:
         return None
     check_range(*cells.span, plan)
-    done: dict[int, Array] = {}
+    done: dict[int, Array] = {id(cells.counts): windows.rows}
 
     def read(plane: Plane) -> Array:
         if id(plane) not in done:
@@ -114,10 +114,14 @@ def windows_of_cells(cells: dense.Cells, plan: Plan) -> pl.DataFrame | None:
 def _from_grid(table: pl.DataFrame, groups: Index, windows: grids.Windows, plan: Plan) -> pl.DataFrame:
     begins = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
     keys = table.select(key_names(plan))[begins] if plan.keys else pl.DataFrame(height=1)
+    rows = table.get_column(ROWS.name).to_numpy()
     combined: list[pl.Series] = []
     for partial, users in _users(plan):
         assert isinstance(partial, Summed | Extreme)
-        combined += partial.combine(table, windows.field, users)
+        if isinstance(partial, Rows | Known) and np.array_equal(table.get_column(partial.name).to_numpy(), rows):
+            combined.append(pl.Series(partial.name, windows.rows))
+        else:
+            combined += partial.combine(table, windows.field, users)
     return _of_grid(keys, windows, combined, plan)
 
 
@@ -177,6 +181,9 @@ def group_numbers(table: pl.DataFrame, names: list[str]) -> Index:
     """Numbers of the runs of equal keys in a table sorted by them."""
     if not names:
         return np.zeros(table.height, dtype=np.int64)
+    if len(names) == 1 and table.schema[names[0]].is_integer() and table.height:
+        numbers = table.get_column(names[0]).to_numpy()
+        return np.asarray(np.r_[0, np.cumsum(numbers[1:] != numbers[:-1])])
     key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)
     return table.select(key.rle_id().cast(pl.Int64)).to_series().to_numpy()
 

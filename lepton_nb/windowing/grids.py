@@ -54,9 +54,10 @@ class Field(Reduction):
 
 @dataclass(frozen=True)
 class Windows:
-    """The windows that hold any row, by key, then number: the line and the place in `numbers` of each."""
+    """The windows that hold any row, by key, then number: its rows, the line and the place in `numbers` of each."""
 
     field: Field
+    rows: Index
     line: Index
     column: Index
     numbers: Index
@@ -151,6 +152,6 @@ def _windows(
     used = np.flatnonzero(counts)
     if len(used) == len(counts):
         line = np.repeat(np.arange(lines, dtype=np.int64), len(numbers))
-        return Windows(field, line, np.tile(np.arange(len(numbers), dtype=np.int64), lines), numbers)
+        return Windows(field, counts, line, np.tile(np.arange(len(numbers), dtype=np.int64), lines), numbers)
     line = used // len(numbers)
-    return Windows(replace(field, used=used), line, used - line * len(numbers), numbers)
+    return Windows(replace(field, used=used), counts[used], line, used - line * len(numbers), numbers)

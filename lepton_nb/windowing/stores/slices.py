@@ -12,6 +12,7 @@ from lepton_nb.windowing import slices
 from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
 from lepton_nb.windowing.combine import Runs, windows_table
 from lepton_nb.windowing.plan import Plan
+from lepton_nb.windowing.planes import picked
 from lepton_nb.windowing.slices import SLICE
 from lepton_nb.windowing.stores.base import ENDLESS, Emitted, TableStore
 
@@ -91,7 +92,8 @@ class SliceStore(TableStore):
         gone = expired(self.plan, watermark)
         rows = self._between(table, old, over) if over > old else self.empty()
         if gone > expired(self.plan, before):
-            self.table = table.filter(self.layout.high(pl.col(SLICE)) > gone)
+            alive = self.layout.high(table.get_column(SLICE).to_numpy()) > gone
+            self.table = pl.DataFrame([picked(values, np.flatnonzero(alive)) for values in table.get_columns()])
         return Emitted(rows, self.no_windows())
 
     def given(self) -> pl.DataFrame:
