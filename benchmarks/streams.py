@@ -6,11 +6,11 @@
 A folder of files of a million rows each, about one row a second for each key, up to 2 s out of order. Sliding
 windows of 1 min every 10 s with count, sum, mean and max. Ours writes a checkpoint every batch and a Parquet sink,
 both forced to the disk; Spark takes a file a micro-batch, with a checkpoint, a Parquet sink and two shuffle partitions;
-Bytewax keeps its
-results in memory and no checkpoint, on fewer rows, in two processes. What each gives is compared with the batch query
-before anything is timed: Spark's append mode leaves out the windows that its watermark has not passed, the others give
-all. Starting Spark, Bytewax and Python, and a first run, are not counted. Ours and Bytewax, like Spark, have processes
-of their own.
+Bytewax keeps its results in memory and no checkpoint, on fewer rows. Its target is held to Bytewax as it comes, with
+two workers; one more line helps it: two processes, each with half of the keys. What each gives is compared with the
+batch query before anything is timed: Spark's append mode leaves out the windows that its watermark has not passed, the
+others give all. Starting Spark, Bytewax and Python, and a first run, are not counted. Ours, Spark and Bytewax have
+processes of their own.
 
 The ceiling is a bare loop over the same batches in memory: it merges slices and does nothing else. A breakdown says
 where the time between it and ours goes.
@@ -128,10 +128,11 @@ def stream(rows: pl.DataFrame, options: argparse.Namespace, work: Path, targets:
             counts["spark local[2]"] = rows.height
             same({"batch, closed windows": closed(all_windows, rows), "spark": found.result()})
         if not options.without_bytewax:
-            processes: Bytewax = stack.enter_context(bytewax_flow.started(few_file, work))
-            contenders["bytewax, 2 processes"] = Contender(processes.run, processes.result, rounds=SLOW_ROUNDS)
-            counts["bytewax, 2 processes"] = few.height
-            same({"batch, fewer rows": expected(few), "bytewax": processes.result()})
+            for name, count in (("bytewax", 1), ("bytewax, 2 processes", 2)):
+                processes: Bytewax = stack.enter_context(bytewax_flow.started(few_file, work, count))
+                contenders[name] = Contender(processes.run, processes.result, rounds=SLOW_ROUNDS)
+                counts[name] = few.height
+                same({"batch, fewer rows": expected(few), name: processes.result()})
         print(
             f"\nstream, sliding 1 min every 10 s, {DISORDER_S} s of disorder: {all_windows.height:,} windows, "
             f"results agree; {machine.load()}"
@@ -143,7 +144,7 @@ def stream(rows: pl.DataFrame, options: argparse.Namespace, work: Path, targets:
     ceiling = rows.height / times.median("bare loop, in memory")
     print(f"  ours does {rate / ceiling:.0%} of the bare loop's {ceiling / 1e6:.1f} million events/s")
     targets.at_least("stream: million events/s", rate / 1e6, 6)
-    for name, limit in (("spark local[2]", 15), ("bytewax, 2 processes", 75)):
+    for name, limit in (("spark local[2]", 15), ("bytewax", 75)):
         what = f"stream: ours / {name}, events/s"
         if name in contenders:
             targets.at_least(what, rate / (counts[name] / times.median(name)), limit)
