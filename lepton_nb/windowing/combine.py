@@ -21,7 +21,7 @@ from lepton_nb.windowing.calendars import tick_ns
 from lepton_nb.windowing.durations import DAY_NS
 from lepton_nb.windowing.partials import ROWS, Extreme, Known, Partial, Rows, Summed
 from lepton_nb.windowing.plan import Plan
-from lepton_nb.windowing.planes import Plane, picked
+from lepton_nb.windowing.planes import INTEGERS, Plane, picked
 from lepton_nb.windowing.ranges import Array, Blocks, Doubling, Index, Ranges, Singles
 from lepton_nb.windowing.slices import SLICE, key_names
 from lepton_nb.windowing.spec import END, START
@@ -181,7 +181,7 @@ def group_numbers(table: pl.DataFrame, names: list[str]) -> Index:
     """Numbers of the runs of equal keys in a table sorted by them."""
     if not names:
         return np.zeros(table.height, dtype=np.int64)
-    if len(names) == 1 and table.schema[names[0]].is_integer() and table.height:
+    if len(names) == 1 and table.schema[names[0]] in INTEGERS and table.height:
         numbers = table.get_column(names[0]).to_numpy()
         return np.asarray(np.r_[0, np.cumsum(numbers[1:] != numbers[:-1])])
     key = pl.col(names[0]) if len(names) == 1 else pl.struct(names)

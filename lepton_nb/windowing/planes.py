@@ -13,6 +13,9 @@ from lepton_nb.windowing.ranges import Array, Index
 # A grid that grows takes room for so many times its cells, so that it seldom moves, up to so many more.
 GROWTH = 4
 MOST_ROOM = 2**24
+# Types whose values NumPy holds as they are.
+INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+FLOATS = (pl.Float32, pl.Float64)
 
 
 class Plane:
@@ -64,7 +67,8 @@ class Span:
 def picked(values: pl.Series, index: Index) -> pl.Series:
     """The values at these positions, in this order."""
     dtype = values.dtype
-    if values.has_nulls() or not (dtype.is_integer() or dtype.is_float() or isinstance(dtype, pl.Datetime)):
+    plain = dtype in (*INTEGERS, *FLOATS) or isinstance(dtype, pl.Datetime)
+    if values.has_nulls() or not plain:
         return values[index]
     # Polars would wait for the threads that read.
     if isinstance(dtype, pl.Datetime):

@@ -12,6 +12,7 @@ from polars.testing import assert_frame_equal
 import lepton_nb as lnb
 from lepton_nb.windowing import combine, grids, slices
 from lepton_nb.windowing.plan import bind
+from lepton_nb.windowing.state import WindowState
 
 AGGREGATES = {"n": lnb.count(), "known": lnb.count("v"), "sum": lnb.sum("v"), "min": lnb.min("v"), "max": lnb.max("v")}
 
@@ -57,3 +58,30 @@ def test_one_line_has_no_use_for_what_the_next_holds():
     found = query.agg(sum=lnb.sum("v"), max=lnb.max("v")).collect()
     assert found.get_column("sum").is_nan().to_list() == [True, True, False, False]
     assert found.filter(key="b").get_column("max").to_list() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "keys"),
+    [
+        (pl.Int128, [2**100, -(2**100)]),
+        (pl.UInt64, [2**64 - 1, 0]),
+        (pl.Float64, [math.nan, -1.5]),
+        (pl.Boolean, [True, False]),
+        (pl.Date, [1, 0]),
+        (pl.Datetime("ns", "Europe/Berlin"), [1, 0]),
+        (pl.Enum(["b", "a"]), ["a", "b"]),
+    ],
+)
+def test_keys_of_every_type_stay_as_they_are(dtype, keys):
+    rows = pl.DataFrame({"ts": [1, 2, 3, 4] * 2, "v": range(8)}).with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    rows = rows.with_columns(pl.Series("key", [key for key in keys for _ in range(4)], dtype=dtype, strict=False))
+    query = lnb.windows(rows, time="ts", key="key").sliding("2ms", "1ms").agg(n=lnb.count(), sum=lnb.sum("v"))
+    found = query.collect()
+    assert found.schema["key"] == dtype
+    lower = pl.DataFrame({"key": pl.Series(sorted(keys, key=str), dtype=dtype, strict=False)}).sort("key")
+    assert_frame_equal(found.select("key").unique(maintain_order=True), lower)
+    assert found.get_column("n").to_list() == [1, 2, 2, 2, 1] * 2
+    assert sorted(found.get_column("sum").to_list()) == sorted([0, 1, 3, 5, 3, 4, 9, 11, 13, 7])
+    state = WindowState(query)
+    state.ingest(rows)
+    assert_frame_equal(state.finish(), found)
