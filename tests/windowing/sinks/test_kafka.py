@@ -206,7 +206,7 @@ def test_a_broker_that_comes_back_in_time_costs_nothing(lasting_broker):
 
 def test_a_write_that_failed_can_be_written_again(lasting_broker):
     lasting_broker.create("t", 2)
-    with opened("t", lasting_broker, timeout_s=1.0) as sink:
+    with opened("t", lasting_broker, timeout_s=4.0) as sink:
         sink.write(0, windows(10), NONE)
         lasting_broker.stop()
         with pytest.raises(

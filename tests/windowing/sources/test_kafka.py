@@ -314,12 +314,12 @@ def test_a_broker_that_is_stopped_and_started_again_costs_nothing(lasting_broker
 def test_a_broker_that_stays_away_is_named_in_time(lasting_broker):
     lasting_broker.create("t", 1)
     lasting_broker.produce("t", messages(10, 1))
-    with kafka("t", servers=lasting_broker.servers, schema=SCHEMA, timeout_s=1.0) as source:
+    with kafka("t", servers=lasting_broker.servers, schema=SCHEMA, timeout_s=3.0) as source:
         source.open(["ts"], 1)
         part = source.parts({"0": 0}, {"0": 10})[0]
         lasting_broker.stop()
         with pytest.raises(
-            DataError, match="no Kafka broker at 127.0.0.1:.* for 1 s .*check servers= and that it runs"
+            DataError, match="no Kafka broker at 127.0.0.1:.* for 3 s .*check servers= and that it runs"
         ):
             part.read()
         with pytest.raises(DataError, match="check servers= and that it runs"):
@@ -330,7 +330,7 @@ def test_a_frozen_broker_is_waited_for_no_longer_than_said():
     with running_broker() as broker:
         broker.create("t", 1)
         broker.produce("t", messages(10, 1))
-        with kafka("t", servers=broker.servers, schema=SCHEMA, timeout_s=1.0) as source:
+        with kafka("t", servers=broker.servers, schema=SCHEMA, timeout_s=3.0) as source:
             source.open(["ts"], 1)
             part = source.parts({"0": 0}, {"0": 10})[0]
             broker.freeze()
@@ -343,7 +343,7 @@ def test_a_frozen_broker_is_waited_for_no_longer_than_said():
 def test_a_topic_that_was_made_anew_is_told(broker, topic):
     name = topic()
     broker.produce(name, messages(5, 1))
-    with kafka(name, servers=broker.servers, schema=SCHEMA, timeout_s=1.0) as source:
+    with kafka(name, servers=broker.servers, schema=SCHEMA, timeout_s=3.0) as source:
         source.open(["ts"], 1)
         with pytest.raises(DataError, match="ends at offset 5, but was read or planned up to 50: .*new checkpoint"):
             source.plan({"0": 50}, 100, 0.0)
