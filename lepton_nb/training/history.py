@@ -25,7 +25,14 @@ FIGURE_OF_TASK: dict[Task | None, str] = {
     "multiclass": "validation_accuracy",
     "regression": "validation_mae",
 }
-STEP_SCHEMA = {"step": pl.Int64, "epoch": pl.Int64, "loss": pl.Float64, "elapsed_s": pl.Float64}
+STEP_SCHEMA = {
+    "step": pl.Int64,
+    "epoch": pl.Int64,
+    "loss": pl.Float64,
+    "gradient_norm": pl.Float64,
+    "learning_rate": pl.Float64,
+    "elapsed_s": pl.Float64,
+}
 
 
 class History:
@@ -59,4 +66,4 @@ class History:
         """One row for every few steps: the mean loss since the row before, in order."""
         with self._lock:
             rows = [dict(self._steps[key]) for key in sorted(self._steps)]
-        return pl.DataFrame(rows, schema=STEP_SCHEMA)
+        return pl.DataFrame([{name: row.get(name) for name in STEP_SCHEMA} for row in rows], schema=STEP_SCHEMA)

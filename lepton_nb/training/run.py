@@ -22,7 +22,6 @@ from lepton_nb.training.conductor import Plan, conduct
 from lepton_nb.training.history import History
 from lepton_nb.training.placement import place
 from lepton_nb.training.rows import Reader, Rows, training_rows
-from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Task, TrainingSpec
 
 if TYPE_CHECKING:
@@ -67,6 +66,8 @@ def train(
     spec = _with_task_of(model, spec)
     if cluster is not None:
         _check_cluster(cluster)
+    if spec.patience is not None and spec.validation is None:
+        raise TrainingError("patience looks at the validation loss; give rows for it: validation=...")
     rows, reader = training_rows(data, spec.target, spec.precision)
     validation = None
     if spec.validation is not None:
@@ -132,7 +133,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._reader = reader
         self._cluster = cluster
         self._history = History()
-        self._total_steps = spec.epochs * steps_per_epoch(len(rows), spec.batch_size)
+        self._total_steps = spec.total_steps(len(rows))
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
         self._task: Task | None = None
@@ -155,7 +156,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def steps(self) -> pl.DataFrame:
         """One row for every `log_every_steps` steps: the mean loss of the rows since the row before.
 
-        Counted on across epochs; epoch is that of the row's last step.
+        Counted on across epochs; epoch, gradient_norm (over all weights, before it is clipped) and learning_rate are
+        those of the row's last step.
         """
         return self._history.steps()
 
@@ -198,7 +200,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def __repr__(self) -> str:
         epochs = self.history
         loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
-        return f"TrainingRun {self.name}: {self.status.value}, epoch {epochs.height} of {self.spec.epochs}{loss}"
+        epoch = f"epoch {epochs.height}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
+        return f"TrainingRun {self.name}: {self.status.value}, {epoch}{loss}"
 
     def _conduct(self, control: Control) -> Self:
         control.progress(0, self._total_steps, phase="starting")

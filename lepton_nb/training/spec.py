@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from lepton_nb.errors import TrainingError
+from lepton_nb.training.sharding import steps_per_epoch
 
 # torch takes 64 bits, of which ranks need some to draw noise of their own.
 SEEDS = 2**32
@@ -16,6 +18,7 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 Loss = Literal["auto", "binary_cross_entropy", "cross_entropy", "mse"]
 Precision = Literal["float32", "float64"]
 Task = Literal["binary", "multiclass", "regression"]
+Schedule = Literal["constant", "linear", "cosine"]
 
 LOSS_OF_TASK: dict[Task, Loss] = {
     "binary": "binary_cross_entropy",
@@ -33,6 +36,16 @@ class TrainingSpec:
     fits the target and the width of the model's output. `validation` is rows (`Prepared`, or a frame) on which
     the loss is measured after each epoch. `seed` fixes the first weights and the order of the rows.
     `log_every_steps` is the spacing of `run.steps`. Ranks that are not ready after `start_timeout_s` fail the run.
+
+    steps: optimizer steps of the whole run, instead of `epochs`; the last epoch may then be a part of one.
+    momentum: of "sgd". schedule, warmup_steps: how the learning rate changes; see `schedules.rate`.
+    accumulation: each rank does its share of a batch in so many pieces, one after the other, to need less memory; the
+        step is that of the whole batch.
+    clip_norm: the largest norm of the gradient, over all weights together; a longer one is shortened to it.
+    patience: end after so many epochs without a lower validation loss, and give the weights of the epoch that had the
+        lowest; needs `validation`.
+    class_weights: what a row of each class counts in the training loss, by class number; "balanced" is
+        rows / (classes * rows of the class). The loss is then the mean with these weights. Validation has none.
     """
 
     target: str | None = None
@@ -44,18 +57,39 @@ class TrainingSpec:
     optimizer: Optimizer = "adam"
     loss: Loss = "auto"
     precision: Precision = "float32"
+    steps: int | None = None
+    momentum: float = 0.0
+    schedule: Schedule = "constant"
+    warmup_steps: int = 0
+    accumulation: int = 1
+    clip_norm: float | None = None
+    patience: int | None = None
+    class_weights: Mapping[int, float] | Literal["balanced"] | None = None
     seed: int = 0
     validation: Any = None
     log_every_steps: int = 20
     start_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "epochs", "batch_size", "log_every_steps"):
-            _require_count(name, getattr(self, name))
-        for name in ("optimizer", "loss", "precision"):
+        for name in ("workers", "epochs", "batch_size", "log_every_steps", "accumulation", "steps", "patience"):
+            if getattr(self, name) is not None or name not in ("steps", "patience"):
+                _require_count(name, getattr(self, name))
+        if self.warmup_steps != 0:
+            _require_count("warmup_steps", self.warmup_steps)
+        for name in ("optimizer", "loss", "precision", "schedule"):
             _require_choice(name, getattr(self, name))
         _require_number("learning_rate", self.learning_rate, above=True)
         _require_number("weight_decay", self.weight_decay, above=False)
+        _require_number("momentum", self.momentum, above=False)
+        if self.momentum >= 1 or (self.momentum and self.optimizer != "sgd"):
+            raise TrainingError(
+                f"momentum is {self.momentum!r} with optimizer={self.optimizer!r}; give a number below 1, and "
+                "optimizer='sgd': the others have their own",
+                momentum=self.momentum,
+            )
+        if self.clip_norm is not None:
+            _require_number("clip_norm", self.clip_norm, above=True)
+        _require_weights(self.class_weights)
         _require_number("start_timeout_s", self.start_timeout_s, above=True)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:
             raise TrainingError(f"seed is {self.seed!r}; give an integer from 0 to {SEEDS - 1:,}", seed=self.seed)
@@ -71,6 +105,10 @@ class TrainingSpec:
                 raise TrainingError.unknown("option", name, [*known, "cluster"])
         return cls(**options)
 
+    def total_steps(self, rows: int) -> int:
+        """Optimizer steps of the whole run over `rows` training rows, if nothing ends it before."""
+        return self.steps or self.epochs * steps_per_epoch(rows, self.batch_size)
+
     def without_data(self) -> TrainingSpec:
         """The same options, small enough to travel: rows go another way."""
         return dataclasses.replace(self, validation=None)
@@ -80,6 +118,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": get_args(Optimizer),
     "loss": get_args(Loss),
     "precision": get_args(Precision),
+    "schedule": get_args(Schedule),
 }
 
 
@@ -99,3 +138,16 @@ def _require_number(name: str, value: Any, *, above: bool) -> None:
     if bad or value < 0 or (above and value == 0):
         wanted = "a number above 0" if above else "a number of 0 or more"
         raise TrainingError(f"{name} is {value!r}; give {wanted}", name=name, value=value)
+
+
+def _require_weights(weights: Any) -> None:
+    if weights is None or weights == "balanced":
+        return
+    if not isinstance(weights, Mapping) or not weights:
+        raise TrainingError(
+            f"class_weights is {weights!r}; give 'balanced', or the weight of every class, such as {{0: 1.0, 1: 4.0}}"
+        )
+    for number, weight in weights.items():
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise TrainingError(f"class_weights names the class {number!r}; classes are whole numbers from 0 on")
+        _require_number(f"class_weights[{number}]", weight, above=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import models
+from lepton_nb.training import models, schedules
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.sharding import epoch_order, shard, steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
@@ -66,11 +67,16 @@ class Loop:
         self.task: Task = self._settle_task()
         # Each rank draws its own noise (dropout), whatever the model's builder did with the generator.
         torch.manual_seed(self._spec.seed * 100_003 + group.rank)
+        self._weights = self._class_weights()
         self._gradients = self._share_memory()
         self._optimizer = self._make_optimizer()
-        # Loss and rows since the last row of `run.steps`, which need not end with an epoch.
+        self._steps = self._spec.total_steps(len(self._train))
+        self._best: tuple[float, dict[str, Tensor]] | None = None
+        self._epochs_since_best = 0
+        self._gradient_norm = 0.0
+        # Loss and rows (or what they count) since the last row of `run.steps`, which need not end with an epoch.
         self._loss_since = 0.0
-        self._rows_since = 0
+        self._rows_since = 0.0
         self._unsent: list[dict[str, Any]] = []
         self._sent_s = time.monotonic()
 
@@ -78,10 +84,12 @@ class Loop:
         """All epochs, or up to the step at which the ranks agree to stop."""
         self._channel.send("ready", task=self.task, rows=len(self._train), threads=torch.get_num_threads())
         self._began_s = time.monotonic()
-        for epoch in range(self._spec.epochs):
+        for epoch in itertools.count():
             self._run_epoch(epoch)
-            if self.stopped:
+            if self.stopped or self.step == self._steps or self._epochs_since_best == self._spec.patience:
                 break
+        if self._best is not None and not self.stopped:
+            self.model.load_state_dict(self._best[1])
         self._flush()
 
     def _build(self, model: Any, features: int) -> nn.Module:
@@ -134,22 +142,55 @@ class Loop:
         spec = self._spec
         learnt = [value for value in self.model.parameters() if value.requires_grad]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[spec.optimizer]
+        momentum = {"momentum": spec.momentum} if spec.optimizer == "sgd" else {}
         optimizer: torch.optim.Optimizer = kind(
-            learnt, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True
+            learnt, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True, **momentum
         )
         return optimizer
+
+    def _class_weights(self) -> Tensor | None:
+        """What a row of each class counts; the same on every rank, as all of them see all targets."""
+        wanted = self._spec.class_weights
+        if wanted is None:
+            return None
+        if self.task == "regression":
+            raise TrainingError("class_weights are for classes, and this is a regression; leave them out")
+        counts = np.bincount(self._train.target_values.astype(np.int64))
+        if wanted == "balanced":
+            found = len(self._train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+        else:
+            missing = [number for number in np.flatnonzero(counts).tolist() if number not in wanted]
+            if missing:
+                raise TrainingError(
+                    f"class_weights has no weight for class {missing[0]}, which the training rows hold; add it",
+                    missing=missing[0],
+                )
+            found = np.array([float(wanted.get(number, 1.0)) for number in range(len(counts))])
+        return torch.tensor(found, dtype=self._dtype, device=self._group.device)
+
+    def _counted(self, rows: Tensor) -> float:
+        """What a batch's rows count together: as many as they are, without class weights."""
+        if self._weights is None:
+            return float(len(rows))
+        classes = torch.from_numpy(self._train.target_values[rows.numpy()].astype(np.int64))
+        return float(self._weights[classes.to(self._weights.device)].double().sum())
 
     def _run_epoch(self, epoch: int) -> None:
         self.model.train()
         began_s = time.monotonic()
         order = torch.from_numpy(epoch_order(len(self._train), self._spec.seed, epoch))
-        total = 0.0
+        total = whole = 0.0
         for batch in range(steps_per_epoch(len(self._train), self._spec.batch_size)):
+            if self.step == self._steps:
+                self._require_finite()
+                return
             rows = order[batch * self._spec.batch_size : (batch + 1) * self._spec.batch_size]
-            loss, stop = self._take_step(rows)
-            total += loss * len(rows)
-            self._loss_since += loss * len(rows)
-            self._rows_since += len(rows)
+            counted = self._counted(rows)
+            loss, stop = self._take_step(rows, counted)
+            total += loss * counted
+            whole += counted
+            self._loss_since += loss * counted
+            self._rows_since += counted
             self.step += 1
             if self.step % self._spec.log_every_steps == 0:
                 self._note(epoch)
@@ -162,26 +203,40 @@ class Loop:
         row = {
             "epoch": epoch + 1,
             "step": self.step,
-            "loss": total / len(self._train),
+            "loss": total / whole,
             "rows_per_s": len(self._train) / spent_s,
             **self._validate(),
         }
+        self._remember(row)
         self._flush()
         if self._group.rank == 0:
             self._channel.send("epoch", row={**row, "elapsed_s": time.monotonic() - self._began_s})
 
-    def _take_step(self, rows: Tensor) -> tuple[float, bool]:
+    def _remember(self, row: dict[str, Any]) -> None:
+        """Keep the weights of the epoch with the lowest validation loss, where they may be wanted."""
+        if self._spec.patience is None:
+            return
+        loss = row["validation_loss"]
+        self._epochs_since_best += 1
+        if self._best is None or loss < self._best[0]:
+            self._best = loss, {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self._epochs_since_best = 0
+
+    def _take_step(self, rows: Tensor, counted: float) -> tuple[float, bool]:
         """One step on the global batch `rows`: its mean loss before the step, and whether the ranks stop now."""
         shared = self._gradients
         shared.zero_()
         mine = rows[shard(len(rows), self._group.rank, self._group.ranks)]
-        if len(mine):
-            features, target = self._train.take(mine)
+        for piece in mine.tensor_split(self._spec.accumulation):
+            if not len(piece):
+                continue
+            features, target = self._train.take(piece)
             # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
             output, wanted = fitting(self.model(features), target, self.task)
-            loss = loss_sum(output, wanted, self.task) / len(rows)
+            weights = None if self._weights is None else self._weights[target.long()]
+            loss = loss_sum(output, wanted, self.task, weights) / counted
             loss.backward()  # type: ignore[no-untyped-call]
-            shared[-2] = loss.detach()
+            shared[-2] += loss.detach()
         if self._channel.stopping:
             shared[-1] = 1
         mean, stops = self._group.sum_(shared)[-2:].tolist()
@@ -191,8 +246,24 @@ class Loop:
                 f"(now {self._spec.learning_rate}), and look for extreme values in the features",
                 step=self.step + 1,
             )
+        self._clip(shared[:-2])
+        rate = schedules.rate(
+            self._spec.learning_rate, self._spec.schedule, self._spec.warmup_steps, self.step, self._steps
+        )
+        for part in self._optimizer.param_groups:
+            part["lr"] = rate
         self._optimizer.step()
         return mean, stops > 0
+
+    def _clip(self, gradient: Tensor) -> None:
+        """Shorten the gradient to `clip_norm`; its norm before is told with the step."""
+        limit = self._spec.clip_norm
+        told = (self.step + 1) % self._spec.log_every_steps == 0
+        if limit is None and not told:
+            return
+        self._gradient_norm = float(torch.linalg.vector_norm(gradient))
+        if limit is not None and self._gradient_norm > limit:
+            gradient *= limit / self._gradient_norm
 
     def _require_finite(self) -> None:
         # A loss is measured before its step, so it cannot show what the last step did to the weights.
@@ -223,8 +294,17 @@ class Loop:
     def _note(self, epoch: int) -> None:
         now_s = time.monotonic()
         loss = self._loss_since / self._rows_since
-        self._loss_since, self._rows_since = 0.0, 0
-        self._unsent.append({"step": self.step, "epoch": epoch + 1, "loss": loss, "elapsed_s": now_s - self._began_s})
+        self._loss_since, self._rows_since = 0.0, 0.0
+        self._unsent.append(
+            {
+                "step": self.step,
+                "epoch": epoch + 1,
+                "loss": loss,
+                "gradient_norm": self._gradient_norm,
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
+                "elapsed_s": now_s - self._began_s,
+            }
+        )
         if now_s - self._sent_s >= SEND_EVERY_S:
             self._flush()
 

@@ -15,13 +15,19 @@ def fitting(output: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]
     return output.reshape(-1), target
 
 
-def loss_sum(output: Tensor, target: Tensor, task: Task) -> Tensor:
-    """The loss summed over rows: binary cross-entropy of logits, cross-entropy of logits, or squared error."""
+def loss_sum(output: Tensor, target: Tensor, task: Task, weights: Tensor | None = None) -> Tensor:
+    """The loss summed over rows: binary cross-entropy of logits, cross-entropy of logits, or squared error.
+
+    weights: what each row counts (rows,); one without.
+    """
+    reduction = "sum" if weights is None else "none"
     if task == "binary":
-        return nn.functional.binary_cross_entropy_with_logits(output, target, reduction="sum")
-    if task == "multiclass":
-        return nn.functional.cross_entropy(output, target, reduction="sum")
-    return nn.functional.mse_loss(output, target, reduction="sum")
+        losses = nn.functional.binary_cross_entropy_with_logits(output, target, reduction=reduction)
+    elif task == "multiclass":
+        losses = nn.functional.cross_entropy(output, target, reduction=reduction)
+    else:
+        losses = nn.functional.mse_loss(output, target, reduction=reduction)
+    return losses if weights is None else (losses * weights).sum()
 
 
 def figure_sum(output: Tensor, target: Tensor, task: Task) -> Tensor:

@@ -85,6 +85,32 @@ def test_any_number_of_ranks_equals_a_plain_loop_after_100_steps(three_workers, 
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), _fresh(first).parameters(), strict=True))
 
 
+@pytest.mark.slow
+def test_the_other_options_do_not_depend_on_the_number_of_ranks_either(three_workers):
+    options = {
+        "batch_size": BATCH, "learning_rate": 0.05, "seed": 3, "optimizer": "sgd", "momentum": 0.9,
+        "precision": "float64", "schedule": "cosine", "warmup_steps": 5, "accumulation": 2, "clip_norm": 0.3,
+        "class_weights": "balanced", "log_every_steps": 1, "validation": table(100, seed=1),
+    }  # fmt: skip
+    runs = [
+        lnb.train(_fresh(None), table(), target="y", workers=workers, steps=37, cluster=three_workers, **options)
+        for workers in (1, 3)
+    ]
+    alone, three = (run.wait(120).model.state_dict() for run in runs)
+    for name, value in alone.items():
+        np.testing.assert_allclose(three[name], value, rtol=0, atol=1e-12)
+    for column in ("loss", "gradient_norm", "learning_rate"):
+        np.testing.assert_allclose(runs[1].steps[column], runs[0].steps[column], rtol=0, atol=1e-12)
+    assert runs[1].step == 37
+    assert runs[1].history["epoch"].to_list() == [1, 2, 3]
+    assert repr(runs[1]).split(": ")[1].startswith("finished, epoch 3, loss 0.")
+
+
+def test_patience_without_validation_is_refused():
+    with pytest.raises(lnb.TrainingError, match="patience looks at the validation loss; give rows for it"):
+        lnb.train(lnb.models.mlp(), table(), target="y", patience=2)
+
+
 def _fresh(like):
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
