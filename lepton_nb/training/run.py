@@ -147,8 +147,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
         loss is the mean over the epoch's rows, each measured before the step it was part of; validation_loss and
         validation_accuracy (of classes) or validation_mae (of a regression) are measured after the epoch, null
-        without validation rows; rows_per_s counts all workers, without validation; elapsed_s counts from the first
-        step.
+        without validation rows and for an epoch with whose last step the run was stopped; rows_per_s counts all
+        workers, without validation; elapsed_s counts from the first step.
         """
         return self._history.epochs(self._task)
 

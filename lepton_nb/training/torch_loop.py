@@ -180,7 +180,8 @@ class Loop:
         began_s = time.monotonic()
         order = torch.from_numpy(epoch_order(len(self._train), self._spec.seed, epoch))
         total = whole = 0.0
-        for batch in range(steps_per_epoch(len(self._train), self._spec.batch_size)):
+        batches = steps_per_epoch(len(self._train), self._spec.batch_size)
+        for batch in range(batches):
             if self.step == self._steps:
                 self._require_finite()
                 return
@@ -194,9 +195,9 @@ class Loop:
             self.step += 1
             if self.step % self._spec.log_every_steps == 0:
                 self._note(epoch)
-            if stop:
+            self.stopped = stop
+            if stop and batch + 1 < batches:
                 self._require_finite()
-                self.stopped = True
                 return
         self._require_finite()
         spent_s = time.monotonic() - began_s
@@ -205,9 +206,11 @@ class Loop:
             "step": self.step,
             "loss": total / whole,
             "rows_per_s": len(self._train) / spent_s,
-            **self._validate(),
+            # Whoever stops a run does not want to wait.
+            **({} if self.stopped else self._validate()),
         }
-        self._remember(row)
+        if not self.stopped:
+            self._remember(row)
         self._flush()
         if self._group.rank == 0:
             self._channel.send("epoch", row={**row, "elapsed_s": time.monotonic() - self._began_s})

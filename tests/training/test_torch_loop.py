@@ -74,6 +74,14 @@ def test_a_stop_ends_the_loop_after_the_step_in_which_it_is_seen(tmp_path):
     assert loop.step == 1
 
 
+def test_an_epoch_whose_last_step_is_the_last_of_all_is_finished(tmp_path):
+    loop, sent = run_loop(tmp_path, stopping=True, batch_size=100, validation=rows(), patience=1)
+    assert loop.stopped
+    (row,) = [facts["row"] for kind, facts in sent if kind == "epoch"]
+    assert row["epoch"] == row["step"] == 1
+    assert "validation_loss" not in row
+
+
 def weights_of(loop):
     return torch.cat([value.detach().reshape(-1) for value in loop.model.parameters()]).numpy()
 
