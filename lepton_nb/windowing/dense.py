@@ -177,8 +177,7 @@ class Cells:
         """With what changes nothing in the place of nulls."""
         if not values.has_nulls():
             return values
-        physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
-        return physical.fill_null(self._planes[name].nothing)
+        return _physical(values).fill_null(self._planes[name].nothing)
 
     def _reshape(self, slices: Span, keys: Span, names: pl.Series | None) -> None:
         """Make the grid larger; what it holds stays with its slice and key."""
@@ -289,12 +288,16 @@ def _pieces(columns: Mapping[str, pl.Series]) -> Iterator[dict[str, Array]]:
         yield {name: _numbers(chunk) for name, chunk in zip(columns, chunks, strict=True)}
 
 
+def _physical(values: pl.Series) -> pl.Series:
+    """The numbers that stand for values, as a column."""
+    return values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
+
+
 def _numbers(values: pl.Series) -> Array:
     """The numbers that stand for values without nulls: for times, their ticks. Shares their memory where it can."""
     if values.dtype.is_numeric():
         return values.to_numpy()
     if not isinstance(values.dtype, pl.Datetime | pl.Duration):
-        physical = values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
-        return physical.to_numpy()
+        return _physical(values).to_numpy()
     # Not by way of to_physical, which waits for the threads that read.
     return values.to_numpy().view(np.int64)

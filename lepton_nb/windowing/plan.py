@@ -230,13 +230,6 @@ def _out_of_range(what: str, column: str, dtype: pl.DataType) -> WindowError:
 def slice_of(plan: Plan) -> pl.Expr:
     """The slice of a row's time, as the layout's `slice_of` numbers it."""
     layout = plan.layout
-    ticks = plan.calendar.units(named(plan.time))
-    if isinstance(layout, Rolling):
-        return ticks
-    assert isinstance(layout, Grid | Steps)
-    if layout.offset:
-        ticks = ticks - layout.offset
-    step = ticks // layout.every
-    if not isinstance(layout, Grid) or layout.slices_per_step == 1:
-        return step
-    return 2 * step + (ticks % layout.every >= layout.size % layout.every).cast(pl.Int64)
+    assert isinstance(layout, Grid | Steps | Rolling)
+    found: pl.Expr = layout.slice_of(plan.calendar.units(named(plan.time)))
+    return found

@@ -92,8 +92,8 @@ class SliceStore(TableStore):
         gone = expired(self.plan, watermark)
         rows = self._between(table, old, over) if over > old else self.empty()
         if gone > expired(self.plan, before):
-            alive = self.layout.high(table.get_column(SLICE).to_numpy()) > gone
-            self.table = pl.DataFrame([picked(values, np.flatnonzero(alive)) for values in table.get_columns()])
+            alive = np.flatnonzero(self.layout.high(table.get_column(SLICE).to_numpy()) > gone)
+            self.table = pl.DataFrame([picked(values, alive) for values in table.get_columns()])
         return Emitted(rows, self.no_windows())
 
     def given(self) -> pl.DataFrame:
