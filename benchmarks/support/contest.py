@@ -14,6 +14,9 @@ from typing import Any
 import polars as pl
 from polars.testing import assert_frame_equal
 
+# What a turn leaves running (Java's compilers, the collection of garbage) must not take the next one's processor.
+PAUSE_S = 1
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -89,7 +92,10 @@ def same(results: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def take_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
-    """Time all, one after the other, again and again. Giving back a result's memory is not counted."""
+    """Time all, one after the other with a pause between, again and again.
+
+    Giving back a result's memory is not counted.
+    """
     times = Times({name: [] for name in contenders})
     with contextlib.ExitStack() as stack:
         timers: dict[str, Callable[[Callable[[], Any]], float]] = {}
@@ -104,6 +110,7 @@ def take_turns(contenders: Mapping[str, Contender], rounds: int) -> Times:
         for turn in range(rounds):
             for name, contender in contenders.items():
                 if contender.rounds is None or turn < contender.rounds:
+                    time.sleep(PAUSE_S)
                     times.taken[name].append(timers[name](contender.run))
     return times
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, DataError, LeptonError, WindowError
-from lepton_nb.windowing import combine, kinds, slices
+from lepton_nb.windowing import combine, kinds, pages, slices
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.plan import Plan, bind
 from lepton_nb.windowing.shards import divided as shards_of
@@ -46,7 +46,11 @@ def collect(frame: frames.Frame, spec: Spec, cluster: Cluster | Client | None) -
     """
     if cluster is not None:
         return _on_cluster(frame, spec, client_of(cluster))
-    rows = frames.lazy(frame)
+    with pages.ordinary():
+        return _here(frames.lazy(frame), spec)
+
+
+def _here(rows: pl.LazyFrame, spec: Spec) -> Result:
     plan = bind(spec, frames.schema(rows))
     if kinds.of(plan) is kinds.SLICES:
         counted = ours(lambda: slices.counted(rows, plan))

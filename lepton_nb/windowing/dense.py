@@ -6,25 +6,28 @@ It serves one key of whole numbers or text, or none, and aggregates that are sum
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from lepton_nb.windowing import arrays
 from lepton_nb.windowing import partials as kept
-from lepton_nb.windowing.assign import Grid, Rolling, Steps
+from lepton_nb.windowing.assign import Grid, Rolling, Sliced, Steps
+from lepton_nb.windowing.compiled import LOADER, Loops
 from lepton_nb.windowing.partials import Partial
 from lepton_nb.windowing.plan import Plan, slice_of
 from lepton_nb.windowing.planes import Plane, Span, picked
 from lepton_nb.windowing.ranges import Array, largest, smallest
+from lepton_nb.windowing.tally import Tally
 
 # Cells for each row: with more, most of the time goes into empty ones.
 MOST_CELLS_PER_ROW = 4
 # Half a gigabyte for each thing that is kept.
 MOST_CELLS = 2**26
-# Rows that are placed at a time, so that their places stay in a core's own cache.
-BLOCK = 2**16
+# For slices that have their numbers already.
+SLICES = Rolling(1)
 
 Sums = (kept.Rows, kept.Known, kept.Total, kept.FloatTotal)
 Extremes = (kept.Smallest, kept.Largest)
@@ -67,11 +70,14 @@ class Cells:
         """True before anything was added."""
         return not self._added
 
-    def add_rows(self, frame: pl.DataFrame) -> bool:
-        """Count rows; False, and nothing changes, where they would need too many cells or lack a time or key."""
+    def add_rows(self, frame: pl.DataFrame) -> int:
+        """Count rows, from the first on; how many, and so all but where the others would need too many cells.
+
+        None of them where one lacks a time or a key.
+        """
         plan = self._plan
         if not frame.height or any(frame.get_column(name).has_nulls() for name in (plan.time, *plan.keys)):
-            return False
+            return 0
         key = frame.get_column(plan.keys[0]) if plan.keys else None
         known, amounts = {}, {}
         for column in self._columns:
@@ -82,11 +88,10 @@ class Cells:
             if isinstance(partial, (kept.Total, kept.FloatTotal, *Extremes)):
                 values = frame.get_column(partial.column)
                 amounts[partial.name] = values if isinstance(partial, Extremes) else values.cast(_summed(partial, plan))
-        layout = plan.layout
-        assert isinstance(layout, Grid | Steps | Rolling)
         if plan.calendar.plain:
-            return self._add(key, frame.get_column(plan.time), layout.slice_of, None, known, amounts)
-        return self._add(key, frame.select(slice_of(plan)).to_series(), None, None, known, amounts)
+            assert isinstance(plan.layout, Grid | Steps | Rolling)
+            return self._add(key, frame.get_column(plan.time), plan.layout, None, known, amounts)
+        return self._add(key, frame.select(slice_of(plan)).to_series(), SLICES, None, known, amounts)
 
     def add_table(self, table: pl.DataFrame) -> bool:
         """Merge a slice table; False, and nothing changes, where it would need too many cells or has nulls."""
@@ -106,18 +111,21 @@ class Cells:
                 amounts[partial.name] = values
                 if values.has_nulls():
                     known.setdefault(partial.column, values.is_not_null())
-        return self._add(key, slices, None, rows, known, amounts)
+        return self._add(key, slices, SLICES, rows, known, amounts) == table.height
 
     def _add(
         self,
         key: pl.Series | None,
         slices: pl.Series,
-        slice_of: Callable[[Any], Any] | None,
+        layout: Sliced,
         rows: pl.Series | None,
         known: Mapping[str, pl.Series],
         amounts: Mapping[str, pl.Series],
-    ) -> bool:
-        """Add to every (key, slice) its number of rows (None: one), of values by column, and its amounts by name."""
+    ) -> int:
+        """Add to every (key, slice) its number of rows (None: one), of values by column, and its amounts by name.
+
+        How many of them, from the first on, were added.
+        """
         added = self._added + len(slices)
         names = self._names
         if self._text and key is not None:
@@ -126,44 +134,61 @@ class Cells:
         columns = {"slice": slices, **({} if key is None else {"key": key}), **({} if rows is None else {"rows": rows})}
         columns |= {f"known {c}": values.cast(pl.Int64) for c, values in known.items()}
         columns |= {f"amount {name}": self._filled(name, values) for name, values in amounts.items()}
-        pieces = list(_pieces(columns))
-        number = slice_of or (lambda slices: slices)
-        width, keys = self._slices, self._keys
-        for piece in pieces:
-            # Slices ascend with time.
-            width = width.including(*(int(number(int(edge))) for edge in (piece["slice"].min(), piece["slice"].max())))
-            if "key" in piece and names is None:
-                keys = keys.including(int(piece["key"].min()), int(piece["key"].max()))
-        if names is not None:
-            keys = Span(0, len(names))
-        if width.size * keys.size > min(MOST_CELLS_PER_ROW * added, MOST_CELLS):
-            return False
+        pieces: list[Mapping[str, Array]] = list(arrays.pieces(columns))
         for column in known:
             if column not in self._known:
                 # Up to here every row had a value.
                 self._known[column] = self._rows.copied()
-        self._reshape(width, keys, names)
-        self._added = added
+        loops = LOADER.loops_for(len(slices)) if rows is None else None
+        if loops and names is self._names:
+            pieces = list(self._taken(pieces, layout, loops))
+        # Rows mostly lie where others did, or between the first and the last: looking at all takes half as long again.
+        for exact in (False, True) if loops else (True,):
+            if not pieces:
+                break
+            self._added = added - _height(pieces)
+            width, keys = self._spans(pieces, layout, exact=exact)
+            if names is not None:
+                keys = Span(0, len(names))
+            if width.size * keys.size > min(MOST_CELLS_PER_ROW * added, MOST_CELLS):
+                return len(slices) - _height(pieces)
+            self._reshape(width, keys, names)
+            if loops:
+                pieces = list(self._taken(pieces, layout, loops))
+        # All rows, where there are no loops; with them, those that seemed to lie outside as arithmetic wrapped around.
         for piece in pieces:
-            for begin in range(0, len(piece["slice"]), BLOCK):
-                self._add_block({name: array[begin : begin + BLOCK] for name, array in piece.items()}, number)
-        return True
+            self._tally(layout).add(piece)
+        self._added = added
+        return len(slices)
 
-    def _add_block(self, block: dict[str, Array], number: Callable[[Any], Any]) -> None:
-        size = self._keys.size
-        place = number(block["slice"])
-        # In place, where the array is new: another one costs more than the sum that goes into it.
-        place = place * size if place is block["slice"] else np.multiply(place, size, out=place)
-        if "key" in block:
-            place += block["key"]
-        # Sums may leave the range of integers on the way; they come back, modulo 2**64.
-        place -= (self._slices.first * size + self._keys.first + 2**63) % 2**64 - 2**63
-        rows: Any = block.get("rows", 1)
-        np.add.at(self._rows.values, place, rows)
-        for column, plane in self._known.items():
-            np.add.at(plane.values, place, block.get(f"known {column}", rows))
-        for name, plane in self._planes.items():
-            plane.operation.at(plane.values, place, block[f"amount {name}"])
+    def _spans(self, pieces: Sequence[Mapping[str, Array]], layout: Sliced, *, exact: bool) -> tuple[Span, Span]:
+        """Slices and keys with those of the first and the last row; exact: with those of all rows."""
+        if not exact:
+            pieces = [
+                {name: piece[name][row] for name in piece} for piece, row in ((pieces[0], [0]), (pieces[-1], [-1]))
+            ]
+        slices, keys = self._slices, self._keys
+        for piece in pieces:
+            # Slices ascend with time.
+            low, high = (int(layout.slice_of(int(tick))) for tick in (piece["slice"].min(), piece["slice"].max()))
+            slices = slices.including(low, high)
+            if "key" in piece:
+                keys = keys.including(int(piece["key"].min()), int(piece["key"].max()))
+        return slices, keys
+
+    def _tally(self, layout: Sliced) -> Tally:
+        return Tally(layout, self._slices, self._keys, self._rows, self._known, self._planes)
+
+    def _taken(
+        self, pieces: Sequence[Mapping[str, Array]], layout: Sliced, loops: Loops
+    ) -> Iterator[Mapping[str, Array]]:
+        """Add rows up to the first one outside the grid; the pieces that are left."""
+        tally, left = self._tally(layout), False
+        for piece in pieces:
+            taken = 0 if left else tally.take(piece, loops)
+            left = left or taken < len(piece["slice"])
+            if left:
+                yield {name: array[taken:] for name, array in piece.items()}
 
     def _names_with(self, key: pl.Series) -> pl.Series:
         """Text is numbered in its order, so that cells lie in the order of keys."""
@@ -177,7 +202,7 @@ class Cells:
         """With what changes nothing in the place of nulls."""
         if not values.has_nulls():
             return values
-        return _physical(values).fill_null(self._planes[name].nothing)
+        return arrays.physical(values).fill_null(self._planes[name].nothing)
 
     def _reshape(self, slices: Span, keys: Span, names: pl.Series | None) -> None:
         """Make the grid larger; what it holds stays with its slice and key."""
@@ -264,8 +289,8 @@ class Cells:
 
     def _plane(self, partial: Partial) -> Plane:
         if isinstance(partial, Sums):
-            return Plane(_numbers(pl.Series(dtype=_summed(partial, self._plan))).dtype, 0, np.add)
-        dtype = _numbers(pl.Series(dtype=self._plan.input_schema[partial.column])).dtype
+            return Plane(arrays.numbers(pl.Series(dtype=_summed(partial, self._plan))).dtype, 0, np.add)
+        dtype = arrays.numbers(pl.Series(dtype=self._plan.input_schema[partial.column])).dtype
         lowest = isinstance(partial, kept.Smallest)
         if dtype.kind == "f":
             # These two leave NaN out where there is anything else.
@@ -279,25 +304,5 @@ def _summed(partial: Partial, plan: Plan) -> pl.DataType:
     return kept.sum_dtype(plan.input_schema[partial.column]) if isinstance(partial, kept.Total) else pl.Float64()
 
 
-def _pieces(columns: Mapping[str, pl.Series]) -> Iterator[dict[str, Array]]:
-    """Arrays that share the columns' memory: one for each piece in which all of them lie."""
-    lengths = [[len(chunk) for chunk in series.get_chunks()] for series in columns.values()]
-    if any(other != lengths[0] for other in lengths):
-        columns = {name: series.rechunk() for name, series in columns.items()}
-    for chunks in zip(*(series.get_chunks() for series in columns.values()), strict=True):
-        yield {name: _numbers(chunk) for name, chunk in zip(columns, chunks, strict=True)}
-
-
-def _physical(values: pl.Series) -> pl.Series:
-    """The numbers that stand for values, as a column."""
-    return values.cast(pl.Int8) if values.dtype == pl.Boolean else values.to_physical()
-
-
-def _numbers(values: pl.Series) -> Array:
-    """The numbers that stand for values without nulls: for times, their ticks. Shares their memory where it can."""
-    if values.dtype.is_numeric():
-        return values.to_numpy()
-    if not isinstance(values.dtype, pl.Datetime | pl.Duration):
-        return _physical(values).to_numpy()
-    # Not by way of to_physical, which waits for the threads that read.
-    return values.to_numpy().view(np.int64)
+def _height(pieces: Sequence[Mapping[str, Array]]) -> int:
+    return sum(len(piece["slice"]) for piece in pieces)

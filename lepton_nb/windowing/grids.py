@@ -38,6 +38,9 @@ class Field(Reduction):
 
     def reduce(self, operation: np.ufunc, values: Array) -> Array:
         """`operation` over every window of the result."""
+        if self.length == 1 and self.place is None:
+            alone = np.array(values.T[:, self.columns], order="C", copy=True).ravel()
+            return alone if self.used is None else alone[self.used]
         places = self.lines * self.size + self.length - 1
         flat = np.full(places, neutral(operation, values.dtype), dtype=values.dtype)
         if self.place is None:
@@ -107,7 +110,8 @@ def windows_of(
     None for all.
     """
     lines, first, last = int(groups[-1]) + 1, int(slices.min()), int(slices.max())
-    if not _serves(plan, lines, first, last, len(slices)):
+    single = isinstance(plan.layout, Grid) and plan.layout.single
+    if single or not _serves(plan, lines, first, last, len(slices)):
         return None
     place = groups * (last - first + plan.layout.slices_per_window)  # type: ignore[union-attr]
     place += slices
@@ -127,7 +131,7 @@ def windows_of_cells(cells: dense.Cells, plan: Plan) -> Windows | None:
 
 def _serves(plan: Plan, lines: int, first: int, last: int, slices: int) -> bool:
     layout = plan.layout
-    if not isinstance(layout, Grid) or layout.gaps or layout.single or not dense.adds_up(plan):
+    if not isinstance(layout, Grid) or layout.gaps or not dense.adds_up(plan):
         return False
     places = lines * (last - first + layout.slices_per_window) + layout.slices_per_window
     return places <= MOST_PLACES_PER_SLICE * slices

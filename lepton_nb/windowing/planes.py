@@ -57,10 +57,15 @@ class Span:
     first: int = 0
     size: int = 0
 
+    @property
+    def last(self) -> int:
+        """The last of them; before the first where there are none."""
+        return self.first + self.size - 1
+
     def including(self, low: int, high: int) -> Span:
         """With the numbers `low` to `high`."""
         if self.size:
-            low, high = min(low, self.first), max(high, self.first + self.size - 1)
+            low, high = min(low, self.first), max(high, self.last)
         return Span(low, high - low + 1)
 
 

@@ -66,7 +66,7 @@ def counted(rows: pl.LazyFrame | pl.DataFrame, plan: Plan) -> dense.Cells | pl.D
     if dense.serves(plan):
         if isinstance(rows, pl.DataFrame):
             cells = dense.Cells(plan)
-            return cells if cells.add_rows(rows) else _hashed(rows.lazy(), plan)
+            return cells if rows.height and cells.add_rows(rows) == rows.height else _hashed(rows.lazy(), plan)
         return _in_chunks(rows, plan)
     return _hashed(rows.lazy(), plan)
 
@@ -90,11 +90,12 @@ def _in_chunks(rows: pl.LazyFrame, plan: Plan) -> dense.Cells | pl.DataFrame:
     cells = dense.Cells(plan)
     needed = rows.select([named(column) for column in plan.columns])
     for chunk in needed.collect_batches(chunk_size=CHUNK_ROWS, engine="streaming"):
-        if cells.add_rows(chunk):
+        counted = cells.add_rows(chunk)
+        if counted == chunk.height:
             continue
         if cells.empty and not tables:
             return _hashed(rows, plan)
-        tables += [*([] if cells.empty else [cells.table()]), _hashed(chunk.lazy(), plan)]
+        tables += [*([] if cells.empty else [cells.table()]), _hashed(chunk[counted:].lazy(), plan)]
         cells = dense.Cells(plan)
         if sum(table.height for table in tables) > MOST_PARTS * CHUNK_ROWS:
             tables = [merge(tables, plan)]

@@ -11,6 +11,7 @@ from polars.testing import assert_frame_equal
 
 import lepton_nb as lnb
 from lepton_nb.windowing import dense, slices
+from lepton_nb.windowing.compiled import Loader, compiled
 from lepton_nb.windowing.plan import bind
 
 AGGREGATES = {
@@ -28,6 +29,22 @@ VALUES = {
     pl.Int8: st.integers(-128, 127),
     pl.Boolean: st.booleans(),
 }
+
+
+@pytest.fixture(scope="module")
+def loops():
+    return compiled()
+
+
+@pytest.fixture(scope="module", params=["numpy", "numba"], autouse=True)
+def way(request, loops):
+    """Everything by either way, from the first row on."""
+    loader = Loader(lambda: loops, worth_rows=0 if request.param == "numba" else 2**62)
+    loader.loops_for(1)
+    assert (loader.wait() is loops) == (request.param == "numba")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dense, "LOADER", loader)
+        yield request.param
 
 
 @st.composite
@@ -62,7 +79,7 @@ def test_cells_give_what_hashing_gives(table, size, every, cut):
     parts = [part for part in (frame[:cut], frame[cut:]) if part.height]
     for whole in ([frame], parts):
         cells = dense.Cells(plan)
-        if all(cells.add_rows(part) for part in whole):
+        if all(cells.add_rows(part) == part.height for part in whole):
             assert_frame_equal(cells.table(), hashed, rel_tol=1e-12)
     cells = dense.Cells(plan)
     if all(cells.add_table(slices._hashed(part.lazy(), plan)) for part in parts):
@@ -77,7 +94,7 @@ def test_many_rows_go_into_cells_and_come_out_in_order(key, tmp_path, monkeypatc
     ).with_columns(pl.col("ts").cast(pl.Datetime("ms")), pl.col("key").cast(key), pl.col("v").cast(pl.Float64))
     plan = plan_of(frame, key, 60_000, 10_000)
     cells = dense.Cells(plan)
-    assert cells.add_rows(frame)
+    assert cells.add_rows(frame) == frame.height
     counted = cells.table()
     assert_frame_equal(counted, ordered(slices._hashed(frame.lazy(), plan), plan), rel_tol=1e-12)
     # Read from a file in chunks, and in more of them than wait to be merged.
@@ -107,7 +124,7 @@ def test_a_table_that_was_given_stays_as_it_is(key):
     cells = dense.Cells(plan)
     given = []
     for end in range(1, 1 + frame.height):
-        assert cells.add_rows(pl.concat([frame[end - 1 : end]] * 20))
+        assert cells.add_rows(pl.concat([frame[end - 1 : end]] * 20)) == 20
         given.append(cells.table())
     for end, table in enumerate(given, 1):
         rows = pl.concat([frame[:end]] * 20)
@@ -121,7 +138,7 @@ def test_rows_in_pieces_that_do_not_match_are_counted():
     assert parts.get_column("ts").n_chunks() != parts.get_column("v").n_chunks()
     plan = plan_of(parts, pl.Int64, 2, 2)
     cells = dense.Cells(plan)
-    assert cells.add_rows(parts)
+    assert cells.add_rows(parts) == parts.height
     assert_frame_equal(cells.table(), ordered(slices._hashed(one.lazy(), plan), plan))
 
 
@@ -133,5 +150,51 @@ def test_keys_and_times_at_the_end_of_their_range(key, time):
     query = lnb.windows(time="ts", key="key").tumbling("1ns").agg(n=lnb.count(), sum=lnb.sum("v"))
     plan = bind(query.spec, frame.schema)
     cells = dense.Cells(plan)
-    assert cells.add_rows(frame)
+    assert cells.add_rows(frame) == frame.height
     assert cells.table().select("key:key", "slice", "sum:v").rows() == [(key, time, 1.0), (key + 1, time + 1, 5.0)]
+
+
+@pytest.mark.parametrize("size", ["60s", "25s"])
+@pytest.mark.parametrize("value", [pl.Float64, pl.Int64, pl.Int16, pl.Float32])
+def test_numpy_and_numba_give_the_same_bits(value, size, loops, way, monkeypatch):
+    """Rows out of order and in pieces; keys and times that come later grow the grid on every side."""
+    rng = np.random.default_rng(3)
+    rows = 30_000
+    ts = np.arange(rows) * 20 + rng.integers(-900, 900, rows) - 200_000
+    key = rng.integers(-5, 5, rows) * np.where(np.arange(rows) < rows // 2, 1, 3)
+    v = (rng.standard_normal(rows) * 1_000).astype(np.float64)
+    frame = pl.DataFrame({"ts": ts, "key": key, "v": pl.Series(v).cast(value, strict=False)})
+    frame = frame.with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    frame = frame.with_columns(v=pl.when(pl.int_range(rows) % 97 != 0).then("v"))
+    query = lnb.windows(time="ts", key="key").sliding(size, "10s").agg(**AGGREGATES)
+    plan = bind(query.spec, frame.schema)
+    parts = [frame[7_000:20_000], frame[:7_000], frame[20_000:]]
+
+    def counted(load):
+        loader = Loader(load, worth_rows=0)
+        loader.loops_for(1)
+        loader.wait()
+        monkeypatch.setattr(dense, "LOADER", loader)
+        cells = dense.Cells(plan)
+        assert [cells.add_rows(part) for part in parts] == [part.height for part in parts]
+        return cells.table()
+
+    def missing():
+        raise ModuleNotFoundError("No module named 'numba'")
+
+    assert_frame_equal(counted(lambda: loops), counted(missing), check_exact=True)
+
+
+def test_rows_up_to_one_that_is_far_are_counted(way):
+    """With the loops the rows before it are in the cells already, and only the others are left to be hashed."""
+    near = pl.DataFrame({"ts": range(1_000), "key": [1] * 1_000, "v": [1.0] * 1_000})
+    frame = pl.concat([near, near.with_columns(ts=pl.lit(2**50)), near])
+    near, frame = (table.with_columns(pl.col("ts").cast(pl.Datetime("ms"))) for table in (near, frame))
+    plan = plan_of(frame, pl.Int64, 1, 1)
+    cells = dense.Cells(plan)
+    assert cells.add_rows(near) == 1_000
+    taken = cells.add_rows(frame)
+    assert taken == (1_000 if way == "numba" else 0)
+    counted = ordered(slices._hashed(pl.concat([near, frame[:taken]]).lazy(), plan), plan)
+    assert_frame_equal(cells.table(), counted)
+    assert cells.add_rows(near) == 1_000
