@@ -6,9 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     import lepton_nb as lnb
+
+# Tests assert behaviour, never time: these machines are shared.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["leaks", "pytester"]
 
