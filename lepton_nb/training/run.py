@@ -6,9 +6,11 @@ import contextlib
 import io
 import itertools
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import cloudpickle
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import metrics, models
+from lepton_nb.training import checkpoint, metrics, models
 from lepton_nb.training.conductor import Plan, conduct
 from lepton_nb.training.history import History
 from lepton_nb.training.placement import place
@@ -68,13 +70,35 @@ def train(
         _check_cluster(cluster)
     if spec.patience is not None and spec.validation is None:
         raise TrainingError("patience looks at the validation loss; give rows for it: validation=...")
+    spec, resumed = _with_checkpoints(spec)
     rows, reader = training_rows(data, spec.target, spec.precision)
     validation = None
     if spec.validation is not None:
         validation = reader.read(spec.validation, need_target=True, what="the validation data")
     if cluster is not None:
         place(cluster.workers, spec.workers)
-    return TrainingRun(model, spec, rows, validation, reader, cluster).start()
+    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed).start()
+
+
+def _with_checkpoints(spec: TrainingSpec) -> tuple[TrainingSpec, bytes | None]:
+    """The spec with one whole path to write checkpoints to, if any, and the state to go on from, if any."""
+    resumed = None if spec.resume is None else checkpoint.newest(spec.resume)
+    folder = spec.checkpoint
+    if folder is None and spec.resume is not None and os.path.isdir(spec.resume):
+        folder = spec.resume
+    if folder is None:
+        return spec, resumed
+    path = Path(folder).absolute()
+    if path.exists() and not path.is_dir():
+        raise TrainingError(f"checkpoint={str(path)!r} is a file; give a folder", path=str(path))
+    mine = spec.resume is not None and path == Path(spec.resume).absolute()
+    if not mine and path.is_dir() and checkpoint.steps(path):
+        raise TrainingError(
+            f"{path} holds the checkpoints of another run; go on with that one (resume={str(folder)!r}), or choose "
+            "another folder",
+            path=str(path),
+        )
+    return replace(spec, checkpoint=str(path)), resumed
 
 
 def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
@@ -125,6 +149,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         validation: Rows | None,
         reader: Reader,
         cluster: Cluster | None,
+        resumed: bytes | None = None,
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
@@ -136,6 +161,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._total_steps = spec.total_steps(len(rows))
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
+        self._resumed = resumed
         self._task: Task | None = None
         self._weights: bytes | None = None
         self._model: torch.nn.Module | None = None
@@ -231,7 +257,9 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         for part, rows in self._data.items():
             assert rows.target is not None
             arrays |= {f"{part}_features": rows.features, f"{part}_target": rows.target}
-        self._data, self._job = {}, b""
+        if self._resumed is not None:
+            arrays["resume"] = np.frombuffer(self._resumed, np.uint8)
+        self._data, self._job, self._resumed = {}, b"", None
         return Plan(
             ranks=self.spec.workers,
             framework="torch",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -46,6 +47,12 @@ class TrainingSpec:
         lowest; needs `validation`.
     class_weights: what a row of each class counts in the training loss, by class number; "balanced" is
         rows / (classes * rows of the class). The loss is then the mean with these weights. Validation has none.
+    checkpoint: a folder into which the state of the run is written after every epoch, or every
+        `checkpoint_every_steps` steps, when it is stopped and when it ends; the last `keep_checkpoints` of these are
+        kept, and best.ckpt, of the lowest validation loss. Rank 0 writes it, so its worker must reach the folder too.
+    resume: a folder of checkpoints, or one of them: the run goes on from there, in the middle of an epoch too, to the
+        numbers that it would have had. Model, rows, batch_size, precision, optimizer and seed must be the same. With
+        another number of workers noise (dropout) is drawn anew. A folder gets the further checkpoints as well.
     """
 
     target: str | None = None
@@ -65,15 +72,27 @@ class TrainingSpec:
     clip_norm: float | None = None
     patience: int | None = None
     class_weights: Mapping[int, float] | Literal["balanced"] | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every_steps: int | None = None
+    keep_checkpoints: int = 2
+    resume: str | os.PathLike[str] | None = None
     seed: int = 0
     validation: Any = None
     log_every_steps: int = 20
     start_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "epochs", "batch_size", "log_every_steps", "accumulation", "steps", "patience"):
-            if getattr(self, name) is not None or name not in ("steps", "patience"):
+        for name in ("workers", "epochs", "batch_size", "log_every_steps", "accumulation", "keep_checkpoints"):
+            _require_count(name, getattr(self, name))
+        for name in ("steps", "patience", "checkpoint_every_steps"):
+            if getattr(self, name) is not None:
                 _require_count(name, getattr(self, name))
+        for name in ("checkpoint", "resume"):
+            path = getattr(self, name)
+            if path is not None and (not isinstance(path, str | os.PathLike) or not os.fspath(path)):
+                raise TrainingError(f"{name} is {path!r}; give the path of a folder", name=name)
+        if self.checkpoint_every_steps is not None and self.checkpoint is None and self.resume is None:
+            raise TrainingError("checkpoint_every_steps needs a folder to write into; give checkpoint='...' too")
         if self.warmup_steps != 0:
             _require_count("warmup_steps", self.warmup_steps)
         for name in ("optimizer", "loss", "precision", "schedule"):

@@ -2,52 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import models, schedules
+from lepton_nb.training import schedules, torch_setup, torch_state
 from lepton_nb.training.channel import Channel
+from lepton_nb.training.checkpoint import Store
 from lepton_nb.training.sharding import epoch_order, shard, steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
-from lepton_nb.training.tasks import check_target, output_width, resolve_task
 from lepton_nb.training.torch_group import Group
 from lepton_nb.training.torch_loss import figure_sum, fitting, loss_sum
+from lepton_nb.training.torch_rows import ClassWeights, Table
 
 SEND_EVERY_S = 0.2
 VALIDATION_BATCH = 8192
-
-
-class Table:
-    """The rows of one part ("train" or "validation"), mapped from the files that the ranks of a host share."""
-
-    def __init__(self, folder: Path, part: str, device: torch.device, dtype: torch.dtype) -> None:
-        # Mode "c" maps privately: torch wants memory that it may write to, and nobody does.
-        self.target_values = np.load(folder / f"{part}_target.npy", mmap_mode="c")
-        self._features = torch.from_numpy(np.load(folder / f"{part}_features.npy", mmap_mode="c"))
-        self._target = torch.from_numpy(self.target_values)
-        self._device = device
-        self._dtype = dtype
-
-    def __len__(self) -> int:
-        return len(self._target)
-
-    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and target of `rows` (indices), on the device."""
-        return self._move(self._features.index_select(0, rows)), self._move(self._target.index_select(0, rows))
-
-    def span(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Features and target of the rows from `start` to before `stop`."""
-        return self._move(self._features[start:stop]), self._move(self._target[start:stop])
-
-    def _move(self, values: Tensor) -> Tensor:
-        return values.to(device=self._device, dtype=self._dtype)
+# What a checkpoint holds of a loop, by name.
+_KEPT = (
+    "epoch", "batch", "loss_of_epoch", "rows_of_epoch", "loss_since", "rows_since", "best_loss", "epochs_since_best",
+)  # fmt: skip
 
 
 class Loop:
@@ -63,15 +41,20 @@ class Loop:
         self._train = Table(folder, "train", group.device, self._dtype)
         has_validation = (folder / "validation_features.npy").exists()
         self._validation = Table(folder, "validation", group.device, self._dtype) if has_validation else None
-        self.model = self._build(job["model"], job["features"])
-        self.task: Task = self._settle_task()
+        self.model = torch_setup.build(job["model"], job["features"], self._spec, group)
+        self.task: Task = torch_setup.settle_task(self.model, self._spec, self._train, self._validation)
         # Each rank draws its own noise (dropout), whatever the model's builder did with the generator.
         torch.manual_seed(self._spec.seed * 100_003 + group.rank)
-        self._weights = self._class_weights()
-        self._gradients = self._share_memory()
-        self._optimizer = self._make_optimizer()
+        # Every gradient, then the loss and the wish to stop.
+        self._gradients = torch_setup.shared_gradients(self.model, 2)
+        self._optimizer = torch_setup.make_optimizer(self.model, self._spec)
+        wanted = self._spec.class_weights
+        self._weights: ClassWeights | None = None
+        if wanted is not None:
+            self._weights = ClassWeights(wanted, self._train.target_values, self.task, self._gradients)
         self._steps = self._spec.total_steps(len(self._train))
-        self._best: tuple[float, dict[str, Tensor]] | None = None
+        self._best_loss: float | None = None
+        self._best_weights: dict[str, Tensor] | None = None
         self._epochs_since_best = 0
         self._gradient_norm = 0.0
         # Loss and rows (or what they count) since the last row of `run.steps`, which need not end with an epoch.
@@ -79,151 +62,155 @@ class Loop:
         self._rows_since = 0.0
         self._unsent: list[dict[str, Any]] = []
         self._sent_s = time.monotonic()
+        # The epoch, the batch within it, and that epoch's loss and what it counts so far.
+        self._epoch = self._batch = 0
+        self._loss_of_epoch = self._rows_of_epoch = 0.0
+        # What was told so far, as a checkpoint holds it; and up to which step one was written.
+        self._told: dict[str, list[dict[str, Any]]] = {"steps": [], "epochs": []}
+        self._saved_step = -1
+        self._elapsed_before_s = 0.0
+        self._identity = torch_state.identity(self._spec, self.model, job["features"], self._train.target_values)
+        if (folder / "resume.npy").exists():
+            self._restore(torch_state.unpacked(np.load(folder / "resume.npy").tobytes()))
+        self._store: Store | None = None
+        if self._spec.checkpoint is not None and group.rank == 0:
+            self._store = Store(Path(self._spec.checkpoint), self._spec.keep_checkpoints)
 
     def run(self) -> None:
         """All epochs, or up to the step at which the ranks agree to stop."""
         self._channel.send("ready", task=self.task, rows=len(self._train), threads=torch.get_num_threads())
-        self._began_s = time.monotonic()
-        for epoch in itertools.count():
-            self._run_epoch(epoch)
-            if self.stopped or self.step == self._steps or self._epochs_since_best == self._spec.patience:
-                break
-        if self._best is not None and not self.stopped:
-            self.model.load_state_dict(self._best[1])
+        self._began_s = time.monotonic() - self._elapsed_before_s
+        self._tell_again()
+        while not self.stopped and not self._finished:
+            self._run_epoch()
+        if self.step != self._saved_step:
+            self._save()
+        if self._best_weights is not None and not self.stopped:
+            self.model.load_state_dict(self._best_weights)
         self._flush()
 
-    def _build(self, model: Any, features: int) -> nn.Module:
-        built = models.build(model, features, self._spec.seed).to(self._group.device, self._dtype)
-        if self._group.ranks > 1:
-            for name, part in built.named_modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    raise TrainingError(
-                        f"the layer {name} ({type(part).__name__}) would see each worker's rows alone, so the result "
-                        "would depend on their number; use LayerNorm or GroupNorm instead, or workers=1",
-                        layer=name,
-                    )
-        with torch.no_grad():
-            for value in (*built.parameters(), *built.buffers()):
-                self._group.share_(value.detach())
-        return built
+    @property
+    def _finished(self) -> bool:
+        # A run that was stopped with the last step of an epoch has still to end that epoch.
+        between = self._batch < steps_per_epoch(len(self._train), self._spec.batch_size)
+        return between and (self.step >= self._steps or self._epochs_since_best == self._spec.patience)
 
-    def _settle_task(self) -> Task:
-        features, _ = self._train.span(0, min(2, len(self._train)))
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                output = self.model(features)
-        except Exception as error:
-            raise TrainingError(
-                f"the model cannot take a batch of the shape {tuple(features.shape)} (rows, features): {error}"
-            ) from error
-        if not isinstance(output, Tensor):
-            raise TrainingError(f"the model returns a {type(output).__name__}; return one tensor (rows, outputs)")
-        task = resolve_task(self._spec.loss, tuple(output.shape), self._train.target_values)
-        if self._validation is not None:
-            width = output_width(tuple(output.shape))
-            check_target(task, self._validation.target_values, width, "the validation data's target")
-        return task
-
-    def _share_memory(self) -> Tensor:
-        """One tensor that holds every gradient, then the loss and the wish to stop: one sum over ranks a step."""
-        learnt = [value for value in self.model.parameters() if value.requires_grad]
-        if not learnt:
-            raise TrainingError("the model has no weights to train; unfreeze some (requires_grad=True)")
-        size = sum(value.numel() for value in learnt)
-        shared = torch.zeros(size + 2, dtype=self._dtype, device=self._group.device)
-        start = 0
-        for value in learnt:
-            value.grad = shared[start : start + value.numel()].view_as(value)
-            start += value.numel()
-        return shared
-
-    def _make_optimizer(self) -> torch.optim.Optimizer:
-        spec = self._spec
-        learnt = [value for value in self.model.parameters() if value.requires_grad]
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[spec.optimizer]
-        momentum = {"momentum": spec.momentum} if spec.optimizer == "sgd" else {}
-        optimizer: torch.optim.Optimizer = kind(
-            learnt, lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True, **momentum
-        )
-        return optimizer
-
-    def _class_weights(self) -> Tensor | None:
-        """What a row of each class counts; the same on every rank, as all of them see all targets."""
-        wanted = self._spec.class_weights
-        if wanted is None:
-            return None
-        if self.task == "regression":
-            raise TrainingError("class_weights are for classes, and this is a regression; leave them out")
-        counts = np.bincount(self._train.target_values.astype(np.int64))
-        if wanted == "balanced":
-            found = len(self._train) / (np.count_nonzero(counts) * np.maximum(counts, 1))
-        else:
-            missing = [number for number in np.flatnonzero(counts).tolist() if number not in wanted]
-            if missing:
-                raise TrainingError(
-                    f"class_weights has no weight for class {missing[0]}, which the training rows hold; add it",
-                    missing=missing[0],
-                )
-            found = np.array([float(wanted.get(number, 1.0)) for number in range(len(counts))])
-        return torch.tensor(found, dtype=self._dtype, device=self._group.device)
-
-    def _counted(self, rows: Tensor) -> float:
-        """What a batch's rows count together: as many as they are, without class weights."""
-        if self._weights is None:
-            return float(len(rows))
-        classes = torch.from_numpy(self._train.target_values[rows.numpy()].astype(np.int64))
-        return float(self._weights[classes.to(self._weights.device)].double().sum())
-
-    def _run_epoch(self, epoch: int) -> None:
+    def _run_epoch(self) -> None:
+        """From where it is to the end of the epoch, or of the run."""
         self.model.train()
         began_s = time.monotonic()
-        order = torch.from_numpy(epoch_order(len(self._train), self._spec.seed, epoch))
-        total = whole = 0.0
+        order = torch.from_numpy(epoch_order(len(self._train), self._spec.seed, self._epoch))
         batches = steps_per_epoch(len(self._train), self._spec.batch_size)
-        for batch in range(batches):
+        before = self._batch
+        while self._batch < batches:
             if self.step == self._steps:
                 self._require_finite()
                 return
-            rows = order[batch * self._spec.batch_size : (batch + 1) * self._spec.batch_size]
-            counted = self._counted(rows)
+            rows = order[self._batch * self._spec.batch_size : (self._batch + 1) * self._spec.batch_size]
+            counted = float(len(rows)) if self._weights is None else self._weights.sum(rows)
             loss, stop = self._take_step(rows, counted)
-            total += loss * counted
-            whole += counted
+            self._loss_of_epoch += loss * counted
+            self._rows_of_epoch += counted
             self._loss_since += loss * counted
             self._rows_since += counted
             self.step += 1
+            self._batch += 1
             if self.step % self._spec.log_every_steps == 0:
-                self._note(epoch)
+                self._note(self._epoch)
             self.stopped = stop
-            if stop and batch + 1 < batches:
+            if stop and self._batch < batches:
                 self._require_finite()
                 return
+            if self._batch < batches and self._due():
+                self._save()
         self._require_finite()
-        spent_s = time.monotonic() - began_s
+        taken = min((batches - before) * self._spec.batch_size, len(self._train))
         row = {
-            "epoch": epoch + 1,
+            "epoch": self._epoch + 1,
             "step": self.step,
-            "loss": total / whole,
-            "rows_per_s": len(self._train) / spent_s,
-            # Whoever stops a run does not want to wait.
-            **({} if self.stopped else self._validate()),
+            "loss": self._loss_of_epoch / self._rows_of_epoch,
+            # Null where an epoch was gone on with after its last step.
+            "rows_per_s": taken / (time.monotonic() - began_s) if taken else None,
         }
-        if not self.stopped:
-            self._remember(row)
+        if self.stopped:
+            # Whoever stops a run does not want to wait; it is validated when it goes on.
+            self._save()
+        else:
+            row |= self._validate()
+        better = not self.stopped and self._remember(row)
         self._flush()
-        if self._group.rank == 0:
-            self._channel.send("epoch", row={**row, "elapsed_s": time.monotonic() - self._began_s})
+        self._tell_epoch({**row, "elapsed_s": time.monotonic() - self._began_s})
+        self._epoch, self._batch = self._epoch + 1, 0
+        self._loss_of_epoch = self._rows_of_epoch = 0.0
+        if not self.stopped and (better or self._spec.checkpoint_every_steps is None or self._due()):
+            self._save(best=better)
 
-    def _remember(self, row: dict[str, Any]) -> None:
-        """Keep the weights of the epoch with the lowest validation loss, where they may be wanted."""
-        if self._spec.patience is None:
-            return
-        loss = row["validation_loss"]
+    def _tell_epoch(self, row: dict[str, Any]) -> None:
+        if self._group.rank == 0:
+            self._told["epochs"].append(row)
+            self._channel.send("epoch", row=row)
+
+    def _remember(self, row: dict[str, Any]) -> bool:
+        """Note whether this epoch has the lowest validation loss, and keep its weights where they may be wanted."""
+        if self._validation is None:
+            return False
         self._epochs_since_best += 1
-        if self._best is None or loss < self._best[0]:
-            self._best = loss, {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-            self._epochs_since_best = 0
+        if self._best_loss is not None and not row["validation_loss"] < self._best_loss:
+            return False
+        self._best_loss, self._epochs_since_best = row["validation_loss"], 0
+        if self._spec.patience is not None:
+            self._best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        return True
+
+    def _due(self) -> bool:
+        every = self._spec.checkpoint_every_steps
+        return every is not None and self.step % every == 0
+
+    def _save(self, *, best: bool = False) -> None:
+        """Write a checkpoint, if any are wanted; all ranks do this at the same step."""
+        if self._spec.checkpoint is None:
+            return
+        random = torch_state.random_states(self._group)
+        self._saved_step = self.step
+        if self._store is None:
+            return
+        self._flush()
+        state = {
+            "identity": self._identity,
+            "step": self.step,
+            "position": {name: getattr(self, f"_{name}") for name in _KEPT},
+            "elapsed_s": time.monotonic() - self._began_s,
+            "random": random,
+            "told": self._told,
+            "best_weights": self._best_weights,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        self._store.save(self.step, torch_state.packed(state), best=best)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        torch_state.check(state["identity"], self._identity)
+        self.model.load_state_dict(state["model"])
+        settings = [{**group, "params": None} for group in self._optimizer.param_groups]
+        self._optimizer.load_state_dict(state["optimizer"])
+        # Its settings may have changed on the way; its memory goes on.
+        for group, setting in zip(self._optimizer.param_groups, settings, strict=True):
+            group |= {name: value for name, value in setting.items() if name != "params"}
+        self._best_weights = state["best_weights"]
+        self.step = self._saved_step = state["step"]
+        for name in _KEPT:
+            setattr(self, f"_{name}", state["position"][name])
+        self._elapsed_before_s = state["elapsed_s"]
+        self._told = state["told"]
+        torch_state.set_random_state(state["random"], self._group, self._spec.seed, self.step)
+
+    def _tell_again(self) -> None:
+        """What the run told before it was gone on with."""
+        if self._group.rank == 0:
+            if self._told["steps"]:
+                self._channel.send("steps", rows=self._told["steps"])
+            for row in self._told["epochs"]:
+                self._channel.send("epoch", row=row)
 
     def _take_step(self, rows: Tensor, counted: float) -> tuple[float, bool]:
         """One step on the global batch `rows`: its mean loss before the step, and whether the ranks stop now."""
@@ -236,7 +223,7 @@ class Loop:
             features, target = self._train.take(piece)
             # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
             output, wanted = fitting(self.model(features), target, self.task)
-            weights = None if self._weights is None else self._weights[target.long()]
+            weights = None if self._weights is None else self._weights.of(target)
             loss = loss_sum(output, wanted, self.task, weights) / counted
             loss.backward()  # type: ignore[no-untyped-call]
             shared[-2] += loss.detach()
@@ -314,5 +301,7 @@ class Loop:
     def _flush(self) -> None:
         if self._unsent and self._group.rank == 0:
             self._channel.send("steps", rows=self._unsent)
+            if self._spec.checkpoint is not None:
+                self._told["steps"] += self._unsent
         self._unsent = []
         self._sent_s = time.monotonic()

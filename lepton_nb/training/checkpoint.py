@@ -1,0 +1,116 @@
+"""Checkpoints of a training run as files: each is there whole or not at all, and nothing in it is executed.
+
+A folder holds the last few, step-NNNNNNNNNN.ckpt by optimizer step, and best.ckpt, the one with the lowest validation
+loss. A file is a mark, a checksum, and what the framework's loop packed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from lepton_nb.errors import TrainingError
+
+MAGIC = b"lepton-nb training 1\n"
+BEST = "best.ckpt"
+DIGEST_BYTES = 16
+
+
+class Store:
+    """Writes checkpoints into `folder`, which is made, and keeps the last `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+        with _told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            # What a kill left half-written.
+            for part in folder.glob("*.ckpt.part"):
+                part.unlink()
+
+    def save(self, step: int, content: bytes, *, best: bool) -> None:
+        """Write the checkpoint of one step, and the best one, then let the oldest go.
+
+        Raises TrainingError where it cannot be written; the earlier ones stay.
+        """
+        with _told(self._folder):
+            _write(self._folder / f"step-{step:010d}.ckpt", content)
+            if best:
+                _write(self._folder / BEST, content)
+            for old in steps(self._folder)[: -self._keep]:
+                old.unlink(missing_ok=True)
+
+
+def steps(folder: Path) -> list[Path]:
+    """The checkpoints of a folder but for the best one, oldest first."""
+    return sorted(folder.glob("step-*.ckpt"))
+
+
+def newest(path: str | os.PathLike[str]) -> bytes:
+    """What the checkpoint `path` holds, or the newest undamaged one of the folder `path`.
+
+    Raises TrainingError where there is none. Warns of a newer one that is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return read(path)
+    for file in reversed(steps(path)):
+        try:
+            return read(file)
+        except TrainingError as error:
+            warnings.warn(f"{error}; the one before is tried", RuntimeWarning, stacklevel=2)
+    raise TrainingError(
+        f"{path} holds no checkpoint to resume from; give the folder that checkpoint= named in the run before",
+        path=str(path),
+    )
+
+
+def read(file: Path) -> bytes:
+    """What was packed into a checkpoint. Raises TrainingError where it is missing, damaged, or something else."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"the checkpoint {file} cannot be read: {error.strerror}", path=str(file)) from error
+    packed = content[len(MAGIC) + DIGEST_BYTES :]
+    if content[: len(MAGIC)] != MAGIC or content[len(MAGIC) : -len(packed) or None] != _digest(packed):
+        raise TrainingError(f"{file} is no checkpoint of lepton_nb, or it is damaged", path=str(file))
+    return packed
+
+
+def _digest(packed: bytes) -> bytes:
+    return hashlib.blake2b(packed, digest_size=DIGEST_BYTES).digest()
+
+
+def _write(file: Path, packed: bytes) -> None:
+    part = file.with_name(f"{file.name}.part")
+    try:
+        with part.open("wb") as stream:
+            stream.write(MAGIC + _digest(packed))
+            stream.write(packed)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, file)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"a checkpoint cannot be written into {folder}: {error.strerror}; free some space there, or choose another "
+            "folder with checkpoint=...; what was written before is still there",
+            path=str(folder),
+        ) from error

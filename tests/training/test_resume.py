@@ -1,0 +1,195 @@
+"""A run that goes on from a checkpoint ends with the very numbers of one that was never interrupted."""
+
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+import lepton_nb as lnb
+from lepton_nb.events import Progress
+from lepton_nb.training import checkpoint
+from lepton_nb.training.placement import place
+from lepton_nb.training.spec import TrainingSpec
+from lepton_nb.training.torch_group import Group
+from lepton_nb.training.torch_loop import Loop
+
+ALONE = place(("tcp://127.0.0.1:1",), 1)[0]
+OPTIONS = {
+    "epochs": 5, "batch_size": 30, "learning_rate": 0.05, "schedule": "cosine", "warmup_steps": 3, "clip_norm": 0.5,
+    "accumulation": 2, "log_every_steps": 3, "seed": 4, "class_weights": "balanced", "patience": 4,
+}  # fmt: skip
+
+
+def noisy():
+    return nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 1))
+
+
+def rows(seed=0):
+    features = np.random.default_rng(seed).normal(size=(100, 3))
+    return features, (features[:, 0] > 0.5).astype(float)
+
+
+def run_loop(folder, *, resume=None, stop_at=None, **options):
+    """A loop of one rank over 100 rows (four steps an epoch), and all that it sent."""
+    folder.mkdir(exist_ok=True)
+    for part, (features, target) in {"train": rows(), "validation": rows(1)}.items():
+        np.save(folder / f"{part}_features.npy", features)
+        np.save(folder / f"{part}_target.npy", target)
+    if resume is not None:
+        np.save(folder / "resume.npy", np.frombuffer(checkpoint.newest(resume), np.uint8))
+    sent = []
+
+    class Notebook:
+        """Wants a stop from one step on."""
+
+        @property
+        def stopping(self):
+            return stop_at is not None and loop.step + 1 >= stop_at
+
+        def send(self, kind, **facts):
+            sent.append((kind, facts))
+
+    job = {"model": noisy(), "spec": TrainingSpec(**options), "features": 3}
+    loop = Loop(job, folder, Group(ALONE, torch.device("cpu")), Notebook())
+    loop.run()
+    return loop, sent
+
+
+def figures(loop, sent):
+    """All that must be the same: weights, and every number of the history, the last word on each."""
+    weights = torch.cat([value.detach().reshape(-1) for value in loop.model.parameters()]).tolist()
+    steps, epochs = {}, {}
+    for kind, facts in sent:
+        if kind == "steps":
+            steps |= {row["step"]: row for row in facts["rows"]}
+        elif kind == "epoch":
+            epochs[facts["row"]["epoch"]] = facts["row"]
+    timed = ("elapsed_s", "rows_per_s")
+    return weights, [
+        {name: value for name, value in row.items() if name not in timed}
+        for table in (steps, epochs)
+        for _, row in sorted(table.items())
+    ]
+
+
+@pytest.fixture(autouse=True)
+def first_weights():
+    """The tests build the model themselves, so its first weights are drawn here."""
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_from_every_checkpoint_on_the_numbers_are_the_same(optimizer, tmp_path):
+    options = OPTIONS | {"optimizer": optimizer, "momentum": 0.9 if optimizer == "sgd" else 0.0}
+    whole = figures(*run_loop(tmp_path / "rows", **options))
+    torch.manual_seed(0)
+    kept = tmp_path / "kept"
+    checked = run_loop(
+        tmp_path / "rows", checkpoint=str(kept), checkpoint_every_steps=1, keep_checkpoints=99, **options
+    )
+    assert figures(*checked) == whole
+    files = checkpoint.steps(kept)
+    assert len(files) == 20
+    for file in files:
+        assert figures(*run_loop(tmp_path / "again", resume=file, **options)) == whole, file.name
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 7, 20])
+def test_a_stopped_run_goes_on(stop_at, tmp_path):
+    """Also one that was stopped with the last step of an epoch, or of the whole run: that epoch is still validated."""
+    whole = figures(*run_loop(tmp_path / "rows", **OPTIONS))
+    torch.manual_seed(0)
+    kept = str(tmp_path / "kept")
+    stopped, _ = run_loop(tmp_path / "rows", stop_at=stop_at, checkpoint=kept, **OPTIONS)
+    assert (stopped.stopped, stopped.step) == (True, stop_at)
+    assert figures(*run_loop(tmp_path / "again", resume=kept, **OPTIONS)) == whole
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(tmp_path):
+    options = OPTIONS | {"learning_rate": 0.5, "epochs": 12, "schedule": "constant"}
+    kept = tmp_path / "kept"
+    loop, sent = run_loop(tmp_path / "rows", checkpoint=str(kept), **options)
+    losses = [row["validation_loss"] for row in figures(loop, sent)[1] if "validation_loss" in row]
+    best = 1 + int(np.argmin(losses))
+    assert best < len(losses)
+    resumed, sent = run_loop(tmp_path / "again", resume=kept / "best.ckpt", **options | {"epochs": best})
+    assert resumed.step == 4 * best
+    assert [facts["row"]["validation_loss"] for kind, facts in sent if kind == "epoch"] == losses[:best]
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"batch_size": 20}, "batch_size 30, and this run has batch_size 20"),
+        ({"seed": 5}, "seed 4, and this run has seed 5"),
+        ({"optimizer": "sgd"}, "optimizer adam, and this run has optimizer sgd"),
+        ({"precision": "float64"}, "precision float32, and this run has precision float64"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(changed, named, tmp_path):
+    kept = str(tmp_path / "kept")
+    run_loop(tmp_path / "rows", checkpoint=kept, **OPTIONS | {"epochs": 1})
+    with pytest.raises(lnb.TrainingError, match=f"the checkpoint was made with {named}"):
+        run_loop(tmp_path / "again", resume=kept, **OPTIONS | changed)
+
+
+def test_settings_may_change_on_the_way_and_a_finished_run_can_go_on(tmp_path):
+    kept = str(tmp_path / "kept")
+    run_loop(tmp_path / "rows", checkpoint=kept, **OPTIONS | {"epochs": 1})
+    loop, sent = run_loop(
+        tmp_path / "again", resume=kept, **OPTIONS | {"epochs": 3, "learning_rate": 0.001, "weight_decay": 0.5}
+    )
+    assert loop.step == 12
+    assert {group["weight_decay"] for group in loop._optimizer.param_groups} == {0.5}
+    assert [facts["row"]["epoch"] for kind, facts in sent if kind == "epoch"] == [1, 2, 3]
+
+
+def table(rows=400):
+    random = np.random.default_rng(1)
+    features = random.normal(size=(rows, 3))
+    return pl.DataFrame(features, schema=["a", "b", "c"]).with_columns(y=pl.Series(features[:, 0] > 0))
+
+
+def test_a_run_on_two_workers_is_stopped_and_goes_on_within_an_epoch(cluster, tmp_path):
+    options = {
+        "target": "y", "batch_size": 64, "log_every_steps": 1, "precision": "float64", "cluster": cluster,
+        "validation": table(100),
+    }  # fmt: skip
+    torch.manual_seed(0)
+    model = noisy()
+    kept = tmp_path / "kept"
+    # Seven steps an epoch.
+    run = lnb.train(model, table(), checkpoint=kept, checkpoint_every_steps=50, epochs=100_000, **options)
+    trains = threading.Event()
+    run.watch(lambda event: trains.set() if isinstance(event, Progress) and event.done else None)
+    assert trains.wait(60)
+    run.stop()
+    assert run.wait(60).step > 0
+    options["epochs"] = run.step // 7 + 3
+    with pytest.raises(lnb.TrainingError, match="holds the checkpoints of another run; go on with that one"):
+        lnb.train(model, table(), checkpoint=kept, **options)
+    again = lnb.train(model, table(), resume=kept, **options).wait(120)
+    whole = lnb.train(model, table(), **options).wait(120)
+    assert again.step == whole.step == 7 * options["epochs"]
+    for found, expected in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-8)
+    same = ["epoch", "step", "loss", "validation_loss", "validation_accuracy"]
+    assert again.history.select(same).equals(whole.history.select(same))
+    assert again.steps["loss"].equals(whole.steps["loss"])
+
+
+def test_paths_that_do_not_fit_are_refused_before_anything_starts(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for options, named in [
+        ({"checkpoint": file}, "is a file; give a folder"),
+        ({"resume": tmp_path}, "holds no checkpoint to resume from"),
+        ({"resume": file}, "is no checkpoint of lepton_nb"),
+        ({"checkpoint": 3}, "checkpoint is 3; give the path of a folder"),
+        ({"checkpoint_every_steps": 3}, "needs a folder to write into"),
+    ]:
+        with pytest.raises(lnb.TrainingError, match=named):
+            lnb.train(noisy(), table(), target="y", **options)
