@@ -149,7 +149,12 @@ class BackgroundRun(Generic[T]):
             self._thread = threading.Thread(target=self._main, name=f"lepton-nb-{self.name}", daemon=True)
             self._status = Status.RUNNING
             _live.add(self)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads may be started
+            _live.discard(self)
+            self._thread, self._status = None, Status.PENDING
+            raise
         return self
 
     def stop(self, timeout_s: float | None = 30.0) -> Self:

@@ -11,12 +11,14 @@ from lepton_nb.windowing.ranges import Array
 
 
 def pieces(columns: Mapping[str, pl.Series]) -> Iterator[dict[str, Array]]:
-    """Arrays that share the columns' memory: one for each piece in which all of them lie."""
+    """Arrays that share the columns' memory: one for each piece with rows in which all of them lie."""
     lengths = [[len(chunk) for chunk in series.get_chunks()] for series in columns.values()]
     if any(other != lengths[0] for other in lengths):
         columns = {name: series.rechunk() for name, series in columns.items()}
     for chunks in zip(*(series.get_chunks() for series in columns.values()), strict=True):
-        yield {name: numbers(chunk) for name, chunk in zip(columns, chunks, strict=True)}
+        # Polars cuts batches of a frame in several pieces so that some are empty.
+        if len(chunks[0]):
+            yield {name: numbers(chunk) for name, chunk in zip(columns, chunks, strict=True)}
 
 
 def physical(values: pl.Series) -> pl.Series:

@@ -65,12 +65,14 @@ def _here(rows: pl.LazyFrame, spec: Spec) -> Result:
 def scan(rows: pl.LazyFrame, plan: Plan) -> pl.DataFrame:
     """The partial results of one part; runs here or on a worker, and raises our errors only."""
     check_types(frames.schema(rows), plan)
-    return ours(lambda: kinds.of(plan).scan(rows, plan))
+    with pages.ordinary():
+        return ours(lambda: kinds.of(plan).scan(rows, plan))
 
 
 def finish(tables: Sequence[pl.DataFrame], plan: Plan) -> Result:
     """Merge the partial results of all parts, in their order, and make windows of them."""
-    result = _windows(tables, plan)
+    with pages.ordinary():
+        result = _windows(tables, plan)
     _check_some(result.rows, result.aside, plan)
     return result
 

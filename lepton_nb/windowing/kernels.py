@@ -2,6 +2,7 @@
 
 Both add in the order of rows, so that sums are the same to the last bit. Numbers are Int64, values and what is kept of
 them all Int64 or all Float64. Cells of floats begin with NaN, which any value replaces; a NaN replaces none.
+Of 0.0 and -0.0 the last one stays, as with NumPy.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ def count(
                 total[cell] += value
             if with_least:
                 low = least[cell]
-                if value < low or low != low:
+                if value <= low or low != low:
                     least[cell] = value
             if with_most:
                 high = most[cell]
-                if value > high or high != high:
+                if value >= high or high != high:
                     most[cell] = value
     return len(ticks)
 
@@ -84,9 +85,9 @@ def gather(place: Any, values: Any, keeps: int, total: Any, least: Any, most: An
             total[cell] += value
         if with_least:
             low = least[cell]
-            if value < low or low != low:
+            if value <= low or low != low:
                 least[cell] = value
         if with_most:
             high = most[cell]
-            if value > high or high != high:
+            if value >= high or high != high:
                 most[cell] = value

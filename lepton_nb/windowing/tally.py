@@ -87,7 +87,8 @@ class Tally:
         return done
 
     def _placed(self, block: Mapping[str, Array]) -> Array:
-        slices = block["slice"]
+        # Dates are counted in 32 bits, which do not hold the numbers of many cells.
+        slices = block["slice"].astype(np.int64, copy=False)
         place = self.layout.slice_of(slices)
         # In place, where the array is new: another one costs more than the sum that goes into it.
         place = place * self.keys.size if place is slices else np.multiply(place, self.keys.size, out=place)

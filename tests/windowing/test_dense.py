@@ -185,6 +185,48 @@ def test_numpy_and_numba_give_the_same_bits(value, size, loops, way, monkeypatch
     assert_frame_equal(counted(lambda: loops), counted(missing), check_exact=True)
 
 
+def test_of_two_zeros_the_same_stays(loops, way):
+    frame = pl.DataFrame({"ts": [0, 0, 1, 1], "key": [1] * 4, "v": [0.0, -0.0, -0.0, 0.0]})
+    frame = frame.with_columns(pl.col("ts").cast(pl.Datetime("ms")))
+    cells = dense.Cells(plan_of(frame, pl.Int64, 1, 1))
+    assert cells.add_rows(frame) == 4
+    signs = [math.copysign(1, value) for name in ("min:v", "max:v") for value in cells.table()[name]]
+    assert signs == [-1, 1, -1, 1]
+
+
+@pytest.mark.parametrize("lengths", [(2_000, 2_000), (1_000, 300), (500,) * 6])
+@pytest.mark.parametrize("key", [None, "key"])
+def test_pieces_that_end_with_a_batch_leave_empty_ones(lengths, key, monkeypatch):
+    """Polars gives batches with an empty piece where one of the frame's ends falls on a batch's."""
+    monkeypatch.setattr(slices, "CHUNK_ROWS", 500)
+    parts = [
+        pl.DataFrame({"ts": range(rows), "key": [rows % 7] * rows, "v": [1.0] * rows}).with_columns(
+            pl.col("ts").cast(pl.Datetime("ms"))
+        )
+        for rows in lengths
+    ]
+    frame = pl.concat(parts, rechunk=False)
+    query = lnb.windows(frame, time="ts", key=key).tumbling("1s").agg(n=lnb.count(), sum=lnb.sum("v"))
+    found = query.collect()
+    assert found["n"].sum() == found["sum"].sum() == sum(lengths)
+    assert_frame_equal(
+        found,
+        lnb.windows(frame.rechunk(), time="ts", key=key).tumbling("1s").agg(n=lnb.count(), sum=lnb.sum("v")).collect(),
+    )
+
+
+@pytest.mark.parametrize("keys", [10**12, 2**31 - 5])
+def test_dates_with_large_keys(keys):
+    """Days are counted in 32 bits, and the numbers of cells do not fit into them."""
+    days = np.arange(1_000) // 10 + 20_000
+    frame = pl.DataFrame({"ts": days, "key": keys + np.arange(1_000) % 10}).with_columns(
+        pl.col("ts").cast(pl.Int32).cast(pl.Date)
+    )
+    found = lnb.windows(frame, time="ts", key="key").tumbling("1d").agg(n=lnb.count()).collect()
+    assert found["n"].to_list() == [1] * 1_000
+    assert found["key"].unique().sort().to_list() == list(range(keys, keys + 10))
+
+
 def test_rows_up_to_one_that_is_far_are_counted(way):
     """With the loops the rows before it are in the cells already, and only the others are left to be hashed."""
     near = pl.DataFrame({"ts": range(1_000), "key": [1] * 1_000, "v": [1.0] * 1_000})
