@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 
 LOCK = "lepton-nb-training"
 TICK_S = 0.5
+# How long a run that could do with fewer workers waits for more.
+REPLACED_S = 5.0
 PART_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What `ranks` ranks need: `arrays` are written once for each host, "job" and "path" among them."""
+    """What `least` to `most` ranks need: `arrays` are written once for each host, "job" and "path" among them."""
 
-    ranks: int
+    least: int
+    most: int
     framework: str
     device: str
     arrays: Mapping[str, npt.NDArray[Any]]
@@ -214,11 +217,14 @@ def _parts(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
 
 def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] | None:
     """Where the ranks run; None if the run is stopped before. Workers that are lost have time to be replaced."""
-    deadline_s = time.monotonic() + plan.start_timeout_s
-    while len(addresses := cluster.workers) < plan.ranks and time.monotonic() < deadline_s:
+    began_s = time.monotonic()
+    while len(addresses := cluster.workers) < plan.most:
+        wait_s = plan.start_timeout_s if len(addresses) < plan.least else min(REPLACED_S, plan.start_timeout_s)
+        if time.monotonic() > began_s + wait_s:
+            break
         if control.wait_for_stop(TICK_S):
             return None
-    return place(addresses, plan.ranks)
+    return place(addresses, max(plan.least, min(plan.most, len(addresses))))
 
 
 def _closed() -> TrainingError:

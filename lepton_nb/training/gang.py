@@ -144,7 +144,13 @@ class Gang:
         cause = min(failed, key=lambda result: (CAUSES.index(_error(result)["kind_of"]), result.rank))
         error = _error(cause)
         seat = self.seats[cause.rank]
-        facts = {"rank": cause.rank, "worker": seat.address, "exit_code": cause.exit_code, **error.get("facts", {})}
+        facts = {
+            "rank": cause.rank,
+            "worker": seat.address,
+            "exit_code": cause.exit_code,
+            "cause": error["kind_of"],
+            **error.get("facts", {}),
+        }
         if error["kind_of"] == "data":
             return TrainingError(error["message"], **facts)
         parts = [f"rank {cause.rank} of {len(self.seats)} on {seat.address} {error['message']}", error["traceback"]]

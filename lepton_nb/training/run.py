@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,7 @@ def train(
     data: Prepared | Frame,
     *,
     target: str | None = None,
-    workers: int = 2,
+    workers: int | tuple[int, int] = 2,
     epochs: int = 10,
     batch_size: int = 256,
     cluster: Cluster | None = None,
@@ -58,6 +59,7 @@ def train(
     data: what `lnb.prepare` returned, or any frame with numeric columns, of which `target` is learnt.
     batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
         but for random noise inside the model (dropout).
+    workers: how many, or the least and the most of them.
     cluster: where to train; by default a cluster is started for this run and closed at its end.
     options: see TrainingSpec, such as learning_rate=1e-3, optimizer="adam", loss="auto", validation=rows, seed=0.
 
@@ -71,13 +73,17 @@ def train(
     if spec.patience is not None and spec.validation is None:
         raise TrainingError("patience looks at the validation loss; give rows for it: validation=...")
     spec, resumed = _with_checkpoints(spec)
+    own: tempfile.TemporaryDirectory[str] | None = None
     rows, reader = training_rows(data, spec.target, spec.precision)
     validation = None
     if spec.validation is not None:
         validation = reader.read(spec.validation, need_target=True, what="the validation data")
     if cluster is not None:
-        place(cluster.workers, spec.workers)
-    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed).start()
+        place(cluster.workers, spec.least_workers)
+    if spec.max_restarts and spec.checkpoint is None:
+        own = tempfile.TemporaryDirectory(prefix="lepton-nb-checkpoints-")
+        spec = replace(spec, checkpoint=own.name)
+    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed, own).start()
 
 
 def _with_checkpoints(spec: TrainingSpec) -> tuple[TrainingSpec, bytes | None]:
@@ -150,6 +156,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         reader: Reader,
         cluster: Cluster | None,
         resumed: bytes | None = None,
+        own: tempfile.TemporaryDirectory[str] | None = None,
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
@@ -162,6 +169,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
         self._resumed = resumed
+        self._own = own
+        self._restarts: tuple[str, ...] = ()
         self._task: Task | None = None
         self._weights: bytes | None = None
         self._model: torch.nn.Module | None = None
@@ -191,6 +200,11 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def step(self) -> int:
         """Optimizer steps that are known to be done."""
         return self._steps_done
+
+    @property
+    def restarts(self) -> tuple[str, ...]:
+        """Why the run started again, once for each time; see `max_restarts`."""
+        return self._restarts
 
     @property
     def task(self) -> Task | None:
@@ -231,12 +245,36 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     def _conduct(self, control: Control) -> Self:
         control.progress(0, self._total_steps, phase="starting")
-        with self._open_cluster() as cluster:
+        with self._own or contextlib.nullcontext(), self._open_cluster() as cluster:
             plan = self._plan(cluster)
-            result = conduct(cluster, plan, control, lambda message: self._hear(message, control))
+            while True:
+                try:
+                    result = conduct(cluster, plan, control, lambda message: self._hear(message, control))
+                    break
+                except TrainingError as error:
+                    self._note_restart(error, control)
+                    plan = replace(plan, arrays={**plan.arrays, **self._last_state()})
+                    control.progress(self._steps_done, self._total_steps, phase="restarting")
         if result is not None:
             self._weights = result.weights
         return self
+
+    def _note_restart(self, error: TrainingError, control: Control) -> None:
+        """Note why the run starts again; raises the error where it may not."""
+        if control.stopping or getattr(error, "cause", None) not in ("lost", "crash"):
+            raise error
+        if len(self._restarts) == self.spec.max_restarts:
+            if self._restarts:
+                error.add_note(f"The run was started again {len(self._restarts)} times before: {self._restarts}")
+            raise error
+        self._restarts = (*self._restarts, str(error).splitlines()[0])
+
+    def _last_state(self) -> dict[str, npt.NDArray[Any]]:
+        """The newest checkpoint, for the ranks; nothing where there is none yet."""
+        assert self.spec.checkpoint is not None
+        if not checkpoint.steps(Path(self.spec.checkpoint)):
+            return {}
+        return {"resume": np.frombuffer(checkpoint.newest(self.spec.checkpoint), np.uint8)}
 
     @contextlib.contextmanager
     def _open_cluster(self) -> Any:
@@ -245,7 +283,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             return
         from lepton_nb.cluster.session import Cluster
 
-        with Cluster(workers=self.spec.workers) as own:
+        with Cluster(workers=self.spec.most_workers) as own:
             yield own
 
     def _plan(self, cluster: Cluster) -> Plan:
@@ -261,7 +299,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             arrays["resume"] = np.frombuffer(self._resumed, np.uint8)
         self._data, self._job, self._resumed = {}, b"", None
         return Plan(
-            ranks=self.spec.workers,
+            least=self.spec.least_workers,
+            most=self.spec.most_workers,
             framework="torch",
             device="cuda" if cluster.backend == "cuda" else "cpu",
             arrays=arrays,

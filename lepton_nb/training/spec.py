@@ -53,10 +53,13 @@ class TrainingSpec:
     resume: a folder of checkpoints, or one of them: the run goes on from there, in the middle of an epoch too, to the
         numbers that it would have had. Model, rows, batch_size, precision, optimizer and seed must be the same. With
         another number of workers noise (dropout) is drawn anew. A folder gets the further checkpoints as well.
+    max_restarts: how often the run starts again by itself after a rank or a worker was lost or its code raised an
+        error, from its last checkpoint; without `checkpoint` these lie in a folder that goes with the run.
+    workers: a number, or the least and the most: (1, 4) takes as many workers as there are, also when it starts again.
     """
 
     target: str | None = None
-    workers: int = 2
+    workers: int | tuple[int, int] = 2
     epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 1e-3
@@ -76,13 +79,15 @@ class TrainingSpec:
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 2
     resume: str | os.PathLike[str] | None = None
+    max_restarts: int = 0
     seed: int = 0
     validation: Any = None
     log_every_steps: int = 20
     start_timeout_s: float = 120.0
 
     def __post_init__(self) -> None:
-        for name in ("workers", "epochs", "batch_size", "log_every_steps", "accumulation", "keep_checkpoints"):
+        _require_workers(self.workers)
+        for name in ("epochs", "batch_size", "log_every_steps", "accumulation", "keep_checkpoints"):
             _require_count(name, getattr(self, name))
         for name in ("steps", "patience", "checkpoint_every_steps"):
             if getattr(self, name) is not None:
@@ -93,8 +98,10 @@ class TrainingSpec:
                 raise TrainingError(f"{name} is {path!r}; give the path of a folder", name=name)
         if self.checkpoint_every_steps is not None and self.checkpoint is None and self.resume is None:
             raise TrainingError("checkpoint_every_steps needs a folder to write into; give checkpoint='...' too")
-        if self.warmup_steps != 0:
-            _require_count("warmup_steps", self.warmup_steps)
+        for name in ("warmup_steps", "max_restarts"):
+            # False and 0.0 are no counts, though they equal 0.
+            if getattr(self, name) != 0 or type(getattr(self, name)) is not int:
+                _require_count(name, getattr(self, name))
         for name in ("optimizer", "loss", "precision", "schedule"):
             _require_choice(name, getattr(self, name))
         _require_number("learning_rate", self.learning_rate, above=True)
@@ -124,6 +131,16 @@ class TrainingSpec:
                 raise TrainingError.unknown("option", name, [*known, "cluster"])
         return cls(**options)
 
+    @property
+    def least_workers(self) -> int:
+        """Without so many workers the run does not start."""
+        return self.workers if isinstance(self.workers, int) else self.workers[0]
+
+    @property
+    def most_workers(self) -> int:
+        """Not more workers than these are used."""
+        return self.workers if isinstance(self.workers, int) else self.workers[1]
+
     def total_steps(self, rows: int) -> int:
         """Optimizer steps of the whole run over `rows` training rows, if nothing ends it before."""
         return self.steps or self.epochs * steps_per_epoch(rows, self.batch_size)
@@ -150,6 +167,16 @@ def _require_choice(name: str, value: Any) -> None:
     choices = _CHOICES[name]
     if not isinstance(value, str) or value not in choices:
         raise TrainingError.unknown(name, str(value), choices)
+
+
+def _require_workers(workers: Any) -> None:
+    if not isinstance(workers, tuple):
+        _require_count("workers", workers)
+        return
+    for number in workers:
+        _require_count("workers", number)
+    if len(workers) != 2 or workers[0] > workers[1]:
+        raise TrainingError(f"workers is {workers!r}; give a number, or the least and the most, such as (1, 4)")
 
 
 def _require_number(name: str, value: Any, *, above: bool) -> None:

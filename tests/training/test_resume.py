@@ -1,6 +1,9 @@
 """A run that goes on from a checkpoint ends with the very numbers of one that was never interrupted."""
 
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import polars as pl
@@ -9,7 +12,7 @@ import torch
 from torch import nn
 
 import lepton_nb as lnb
-from lepton_nb.events import Progress
+from lepton_nb.events import Progress, Status
 from lepton_nb.training import checkpoint
 from lepton_nb.training.placement import place
 from lepton_nb.training.spec import TrainingSpec
@@ -193,3 +196,111 @@ def test_paths_that_do_not_fit_are_refused_before_anything_starts(tmp_path):
     ]:
         with pytest.raises(lnb.TrainingError, match=named):
             lnb.train(noisy(), table(), target="y", **options)
+
+
+def counting(log, breaks):
+    """A builder of a model that notes each of its steps in a file, and may break in one: `breaks(rank, step, file)`."""
+
+    def build(features):
+        class Counting(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(features, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+
+            def forward(self, rows):
+                if self.training:
+                    rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+                    file = log / str(rank)
+                    with file.open("a") as stream:
+                        stream.write("x")
+                    breaks(rank, file.stat().st_size, log)
+                return self.layers(rows)
+
+        return Counting()
+
+    return build
+
+
+def killed(*at):
+    def breaks(rank, step, log):
+        if rank == 1 and step in at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return breaks
+
+
+RESTARTED = {"target": "y", "epochs": 4, "batch_size": 64, "log_every_steps": 1, "precision": "float64", "seed": 2}
+
+
+def test_a_run_whose_rank_is_killed_twice_ends_with_the_same_numbers(cluster, tmp_path):
+    """Seven steps an epoch and a checkpoint after every second step, so the third and the twelfth are done again."""
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    whole = lnb.train(counting(tmp_path / "whole", killed()), table(), cluster=cluster, **RESTARTED).wait(120)
+    kept = tmp_path / "kept"
+    run = lnb.train(
+        counting(tmp_path / "broken", killed(4, 14)), table(), cluster=cluster, max_restarts=2, checkpoint=kept,
+        checkpoint_every_steps=2, keep_checkpoints=3, **RESTARTED
+    ).wait(120)  # fmt: skip
+    assert [text.partition(" on ")[0] for text in run.restarts] == ["rank 1 of 2"] * 2
+    assert all("was killed by signal 9" in text for text in run.restarts), run.restarts
+    # Each time the step of the kill and the one before it, which no checkpoint held.
+    assert len((tmp_path / "broken" / "1").read_text()) == 28 + 4
+    assert run.step == whole.step == 28
+    for found, expected in zip(run.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-12)
+    assert run.steps["loss"].equals(whole.steps["loss"])
+    assert run.steps["step"].to_list() == list(range(1, 29))
+    assert [int(path.stem[5:]) for path in checkpoint.steps(kept)] == [24, 26, 28]
+
+
+def test_a_run_that_breaks_too_often_fails_with_the_first_rank_to_fail(cluster, tmp_path):
+    def breaks(rank, step, log):
+        if rank == 1 and step >= 3:
+            raise ZeroDivisionError("no luck today")
+
+    run = lnb.train(counting(tmp_path, breaks), table(), cluster=cluster, max_restarts=2, **RESTARTED)
+    folder = run.spec.checkpoint
+    with pytest.raises(lnb.TrainingError, match=r"rank 1 of 2 on .* raised ZeroDivisionError: no luck today") as caught:
+        run.wait(120)
+    assert len(run.restarts) == 2
+    assert "The run was started again 2 times before" in caught.value.__notes__[0]
+    assert not os.path.exists(folder)
+
+
+def test_what_would_fail_again_is_not_started_again(cluster):
+    run = lnb.train(nn.Linear(5, 1), table(), cluster=cluster, max_restarts=3, **RESTARTED)
+    with pytest.raises(lnb.TrainingError, match="cannot take a batch"):
+        run.wait(120)
+    assert run.restarts == ()
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_workers_that_remain(tmp_path):
+    with lnb.Cluster(workers=2, memory="1GB") as cluster:
+        options = RESTARTED | {"epochs": 100_000, "workers": (1, 2)}
+        run = lnb.train(lnb.models.mlp(), table(), cluster=cluster, max_restarts=1, **options)
+        trains = threading.Event()
+        run.watch(lambda event: trains.set() if isinstance(event, Progress) and event.done else None)
+        assert trains.wait(60)
+        begun = threading.Event()
+        run.watch(
+            lambda event: (
+                begun.set() if isinstance(event, Progress) and event.values.get("phase") == "training" and run.restarts else None
+            )
+        )
+        cluster.scale(1)
+        assert begun.wait(60)
+        assert "was lost with its worker" in run.restarts[0]
+        before = run.step
+        while run.step < before + 50:
+            assert not run.status.over, run.error
+            time.sleep(0.05)
+        assert run.stop(30).status is Status.STOPPED
+        assert len(cluster.workers) == 1
+
+
+def test_workers_that_are_no_range_are_refused():
+    for workers in [(2, 1), (0, 2), (1, 2, 3), ()]:
+        with pytest.raises(lnb.TrainingError, match="workers is"):
+            lnb.train(noisy(), table(), target="y", workers=workers)
