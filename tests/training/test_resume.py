@@ -286,7 +286,9 @@ def test_a_run_goes_on_with_the_workers_that_remain(tmp_path):
         begun = threading.Event()
         run.watch(
             lambda event: (
-                begun.set() if isinstance(event, Progress) and event.values.get("phase") == "training" and run.restarts else None
+                begun.set()
+                if isinstance(event, Progress) and event.values.get("phase") == "training" and run.restarts
+                else None
             )
         )
         cluster.scale(1)
