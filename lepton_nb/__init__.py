@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
     from lepton_nb.training.run import train
+    from lepton_nb.training.trained import load
     from lepton_nb.windowing import sinks, sources
     from lepton_nb.windowing.functions import (
         count,
@@ -71,6 +72,7 @@ _NAMES = {
     "distinct": "lepton_nb.windowing.functions",
     "first": "lepton_nb.windowing.functions",
     "last": "lepton_nb.windowing.functions",
+    "load": "lepton_nb.training.trained",
     "max": "lepton_nb.windowing.functions",
     "mean": "lepton_nb.windowing.functions",
     "min": "lepton_nb.windowing.functions",
@@ -92,7 +94,7 @@ __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
-    "prepare", "train", "models", "figures", "report", "record", "mode",
+    "prepare", "train", "load", "models", "figures", "report", "record", "mode",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",
 ]  # fmt: skip

@@ -52,7 +52,7 @@ LIVES_WITH_ITS_PROCESS = {"training/channel.py"}
 
 PUBLIC = {
     "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
-    "Cluster", "datasets", "figures", "mode", "models", "prepare", "record", "report", "train", "windows",
+    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "train", "windows",
     "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum", "top_k",
     "var", "sinks", "sources",
     "__version__",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,27 @@ def mlp(
     else:
         outputs = classes
     return MultilayerPerceptron(sizes, task, activation, outputs, float(dropout))
+
+
+def told(model: Any) -> dict[str, Any] | None:
+    """A description as plain values, from which `described` makes it again; None for a module or a function."""
+    if not isinstance(model, MultilayerPerceptron):
+        return None
+    return {"kind": "mlp", **dataclasses.asdict(model)}
+
+
+def described(values: dict[str, Any] | None) -> Description:
+    """The description that `told` gave. Raises TrainingError where there is none, or of an unknown kind."""
+    if values is None:
+        raise TrainingError(
+            "what was trained is a module or a function, and code is not saved; give it: lnb.load(path, model=...)"
+        )
+    given = dict(values)
+    kind = given.pop("kind", None)
+    if kind != "mlp":
+        raise TrainingError(f"models of the kind {kind!r} are not known to this version of lepton_nb")
+    outputs = given.pop("outputs")
+    return mlp(**given, classes=outputs if given["task"] == "multiclass" else None)
 
 
 def check(model: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import os
@@ -20,12 +19,14 @@ import numpy.typing as npt
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import checkpoint, metrics, models
+from lepton_nb.events import Status
+from lepton_nb.training import checkpoint, models
 from lepton_nb.training.conductor import Plan, conduct
 from lepton_nb.training.history import History
 from lepton_nb.training.placement import place
 from lepton_nb.training.rows import Reader, Rows, training_rows
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Task, TrainingSpec
+from lepton_nb.training.trained import Trained
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from lepton_nb.cluster.session import Cluster
     from lepton_nb.data.frames import Frame
     from lepton_nb.data.transform import Prepared
-
-PREDICTION_BATCH = 16_384
 
 _numbers = itertools.count(1)
 
@@ -173,7 +172,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._restarts: tuple[str, ...] = ()
         self._task: Task | None = None
         self._weights: bytes | None = None
-        self._model: torch.nn.Module | None = None
+        self._finished: Trained | None = None
         self._steps_done = 0
 
     @property
@@ -214,28 +213,19 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def model(self) -> torch.nn.Module:
         """The trained module, on the CPU, ready to predict. Raises TrainingError while there is none."""
-        if self._model is None:
-            self._model = self._load_model()
-        return self._model
+        return self._trained().model
 
     def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
-        """Predictions for the rows of `data`: what `lnb.prepare` returned, or a frame with the same columns.
-
-        binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values (rows,).
-        """
-        rows = self._reader.read(data, need_target=False, what="the data")
-        outputs = self._outputs(rows)
-        return metrics.predictions(self._known_task(), outputs)
+        """Predictions for the rows of `data`; see `Trained.predict`."""
+        return self._trained().predict(data)
 
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
-        """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""
-        from lepton_nb.training.tasks import check_target
+        """How well the model does on `test`; see `Trained.evaluate`."""
+        return self._trained().evaluate(test)
 
-        rows = self._reader.read(test, need_target=True, what="the test data")
-        assert rows.target is not None
-        outputs = self._outputs(rows)
-        check_target(self._known_task(), rows.target, 1 if outputs.ndim == 1 else outputs.shape[1])
-        return metrics.evaluate(self._known_task(), rows.target, outputs)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the trained model, its preparation and history into a folder for `lnb.load`; see `Trained.save`."""
+        return self._trained().save(path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         epochs = self.history
@@ -328,35 +318,31 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._steps_done = step
             control.progress(step, self._total_steps, phase="training", **values)
 
-    def _known_task(self) -> Task:
-        assert self._task is not None
-        return self._task
-
-    def _load_model(self) -> torch.nn.Module:
-        if self._weights is None:
-            raise TrainingError(f"{self.name} has no trained model: it is {self.status.value}; {self._why_no_model()}")
-        import torch
-
-        loaded = models.build(self._described, len(self._reader.names), self.spec.seed)
-        loaded = loaded.to("cpu", getattr(torch, self.spec.precision))
-        loaded.load_state_dict(torch.load(io.BytesIO(self._weights), weights_only=True))
-        return loaded.eval()
+    def _trained(self) -> Trained:
+        if self._finished is None:
+            if self._weights is None:
+                raise TrainingError(
+                    f"{self.name} has no trained model: it is {self.status.value}; {self._why_no_model()}"
+                )
+            assert self._task is not None
+            facts = {
+                "steps_done": self._steps_done,
+                "stopped": self.status is Status.STOPPED,
+                "options": self.spec.told(),
+            }
+            self._finished = Trained(
+                self._described,
+                self._reader,
+                self._task,
+                self._weights,
+                self.spec.seed,
+                self.history,
+                self.steps,
+                facts,
+            )
+        return self._finished
 
     def _why_no_model(self) -> str:
         if not self.status.over:
             return "call run.wait() first"
         return "run.wait() tells why" if self.error is not None else "it was stopped before its first step"
-
-    def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
-        """Raw outputs, (rows,) or (rows, classes)."""
-        model = self.model
-        import torch
-
-        dtype = getattr(torch, self.spec.precision)
-        found = []
-        with torch.inference_mode():
-            for start in range(0, len(rows), PREDICTION_BATCH):
-                part = np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH])
-                found.append(model(torch.tensor(part, dtype=dtype)).double().numpy())
-        outputs = np.concatenate(found)
-        return outputs if self._known_task() == "multiclass" else outputs.reshape(-1)

@@ -145,6 +145,13 @@ class TrainingSpec:
         """Optimizer steps of the whole run over `rows` training rows, if nothing ends it before."""
         return self.steps or self.epochs * steps_per_epoch(rows, self.batch_size)
 
+    def told(self) -> dict[str, Any]:
+        """The options as plain values, without data and paths."""
+        left_out = ("validation", "checkpoint", "resume", "target")
+        found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
+        weights = self.class_weights
+        return found | ({"class_weights": dict(weights)} if isinstance(weights, Mapping) else {})
+
     def without_data(self) -> TrainingSpec:
         """The same options, small enough to travel: rows go another way."""
         return dataclasses.replace(self, validation=None)

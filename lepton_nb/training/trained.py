@@ -1,0 +1,225 @@
+"""A trained model with all that belongs to it: how rows are read, the task, the history. It can be saved and loaded.
+
+The folder of a saved model is portable. Nothing in it is executed when it is read: model.json says what the model, the
+preparation and the versions were, weights.pt holds tensors alone, and the history lies beside them as JSON lines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import io
+import json
+import os
+import pickle
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from lepton_nb.data.transform import NumberColumn, TextColumn, Transform
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import metrics, models
+from lepton_nb.training.history import History
+from lepton_nb.training.rows import Reader, Rows
+from lepton_nb.training.spec import Task
+from lepton_nb.training.tasks import check_target
+
+if TYPE_CHECKING:
+    import torch
+
+    from lepton_nb.data.frames import Frame
+    from lepton_nb.data.transform import Prepared
+
+PREDICTION_BATCH = 16_384
+FORMAT = 1
+MODEL, WEIGHTS, EPOCHS, STEPS = "model.json", "weights.pt", "epochs.jsonl", "steps.jsonl"
+_VERSIONS = ("lepton-nb", "torch", "numpy", "polars")
+
+
+@dataclass(eq=False)
+class Trained:
+    """A trained model; `lnb.load` gives one, and a finished run has one.
+
+    history, steps: as those of the run. facts: what is told of the training in the saved folder.
+    """
+
+    described: models.Model
+    reader: Reader
+    task: Task
+    weights: bytes
+    seed: int
+    history: pl.DataFrame
+    steps: pl.DataFrame
+    facts: dict[str, Any]
+    _model: torch.nn.Module | None = None
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The trained module, on the CPU, ready to predict. Raises TrainingError if the weights are of another one."""
+        if self._model is None:
+            import torch
+
+            built = models.build(self.described, len(self.reader.names), self.seed)
+            built = built.to("cpu", getattr(torch, self.reader.dtype))
+            try:
+                built.load_state_dict(torch.load(io.BytesIO(self.weights), weights_only=True))
+            except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+                raise TrainingError(f"the weights do not fit the model: {error}") from error
+            self._model = built.eval()
+        return self._model
+
+    def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
+        """Predictions for the rows of `data`: what `lnb.prepare` returned, or a frame with the same columns.
+
+        binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values (rows,).
+        """
+        return metrics.predictions(self.task, self._outputs(self.reader.read(data, need_target=False, what="the data")))
+
+    def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
+        """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""
+        rows = self.reader.read(test, need_target=True, what="the test data")
+        assert rows.target is not None
+        outputs = self._outputs(rows)
+        check_target(self.task, rows.target, 1 if outputs.ndim == 1 else outputs.shape[1])
+        return metrics.evaluate(self.task, rows.target, outputs)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the model into the folder `path`, whole or not at all, and return it.
+
+        Raises TrainingError where there is something already, unless `overwrite` says to put this in its place, and
+        where it cannot be written.
+        """
+        folder = Path(path).absolute()
+        if folder.exists() and not (overwrite and (folder / MODEL).exists()):
+            raise TrainingError(
+                f"{folder} exists; choose another folder"
+                + (", or say overwrite=True" if (folder / MODEL).exists() else ", this is no saved model"),
+                path=str(folder),
+            )
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                self._write(made)
+                if folder.exists():
+                    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / "old"
+                    os.replace(folder, old)
+                    os.replace(made, folder)
+                    shutil.rmtree(old.parent)
+                else:
+                    os.replace(made, folder)
+            finally:
+                shutil.rmtree(made, ignore_errors=True)
+        except OSError as error:
+            raise TrainingError(f"the model cannot be saved in {folder}: {error.strerror}", path=str(folder)) from error
+        return folder
+
+    def _write(self, folder: Path) -> None:
+        (folder / WEIGHTS).write_bytes(self.weights)
+        for name, table in ((EPOCHS, self.history), (STEPS, self.steps)):
+            table.write_ndjson(folder / name)
+        (folder / MODEL).write_text(json.dumps(self._told(), indent=2, allow_nan=False) + "\n")
+        # What mkdtemp makes is for its owner alone; a saved model is as open as other files.
+        mask = os.umask(0)
+        os.umask(mask)
+        folder.chmod(0o777 & ~mask)
+
+    def _told(self) -> dict[str, Any]:
+        reader = self.reader
+        return {
+            "format": FORMAT,
+            "framework": "torch",
+            "model": models.told(self.described),
+            "task": self.task,
+            "features": list(reader.names),
+            "target": reader.target_name,
+            "precision": reader.dtype,
+            "seed": self.seed,
+            "preparation": None if reader.transform is None else _told_of_transform(reader.transform),
+            "training": self.facts,
+            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+        }
+
+    def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Raw outputs, (rows,) or (rows, classes)."""
+        model = self.model
+        import torch
+
+        dtype = getattr(torch, self.reader.dtype)
+        found = []
+        with torch.inference_mode():
+            for start in range(0, len(rows), PREDICTION_BATCH):
+                part = np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH])
+                found.append(model(torch.tensor(part, dtype=dtype)).double().numpy())
+        outputs = np.concatenate(found)
+        return outputs if self.task == "multiclass" else outputs.reshape(-1)
+
+
+def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Trained:
+    """The model that `run.save(path)` wrote: predict, evaluate, history, steps, model.
+
+    model: what was trained, where that was a module or a function: code is not saved. A description such as
+        `lnb.models.mlp()` is, and nothing need be given.
+    Raises TrainingError for a folder that holds no saved model, or a damaged one, or a model that does not fit it.
+    """
+    folder = Path(path)
+    try:
+        told = json.loads((folder / MODEL).read_text())
+        weights = (folder / WEIGHTS).read_bytes()
+        history = History()
+        for row in _lines(folder / EPOCHS):
+            history.add_epoch(row)
+        history.add_steps(_lines(folder / STEPS))
+    except OSError as error:
+        raise TrainingError(
+            f"{folder} holds no saved model: {error.filename} cannot be read ({error.strerror}); "
+            "give the folder that run.save() wrote",
+            path=str(folder),
+        ) from error
+    except ValueError as error:
+        raise TrainingError(f"the saved model in {folder} is damaged: {error}", path=str(folder)) from error
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise TrainingError(
+            f"{folder / MODEL} has a form that this version of lepton_nb does not know; use the version that wrote it",
+            path=str(folder),
+        )
+    try:
+        if model is None:
+            model = models.described(told["model"])
+        transform = None if told["preparation"] is None else _transform_of(told["preparation"])
+        reader = Reader(tuple(told["features"]), told["target"], told["precision"], transform)
+        task: Task = told["task"]
+        found = Trained(
+            model, reader, task, weights, told["seed"], history.epochs(task), history.steps(), told["training"]
+        )
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"the saved model in {folder} is damaged: {error!r}", path=str(folder)) from error
+    _ = found.model  # fails now rather than with the first prediction
+    return found
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def _told_of_transform(transform: Transform) -> dict[str, Any]:
+    kinds = {NumberColumn: "number", TextColumn: "text"}
+    columns = [{"kind": kinds[type(column)], **dataclasses.asdict(column)} for column in transform.columns]
+    return {"target": transform.target, "precision": transform.precision, "columns": columns}
+
+
+def _transform_of(told: dict[str, Any]) -> Transform:
+    columns: list[NumberColumn | TextColumn] = []
+    for column in told["columns"]:
+        values = {name: value for name, value in column.items() if name != "kind"}
+        if column["kind"] == "number":
+            columns.append(NumberColumn(**values))
+        else:
+            columns.append(TextColumn(values["name"], tuple(values["categories"])))
+    return Transform(target=told["target"], columns=tuple(columns), precision=told["precision"])
