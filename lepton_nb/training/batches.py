@@ -20,7 +20,7 @@ MOST_CLASSES = 100_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """A rank's share of a global batch of `rows` rows: features (mine, ...) and target (mine, ...), both perhaps empty."""
+    """A rank's share of a global batch of `rows` rows: features (mine, ...) and target (mine, ...), perhaps empty."""
 
     features: Array
     target: Array
