@@ -23,7 +23,7 @@ def test_no_hidden_layer_is_a_linear_model():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"framework": "keras"}, "unknown framework 'keras'; known: torch"),
+        ({"framework": "kears"}, "unknown framework 'kears'; did you mean 'keras'"),
         ({"task": "binry"}, "unknown task 'binry'; did you mean 'binary'"),
         ({"activation": "softsign"}, "unknown activation"),
         ({"hidden": (8, 0)}, "hidden holds 0"),
