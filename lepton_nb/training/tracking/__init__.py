@@ -1,0 +1,9 @@
+"""The history of a run, kept where other programs read it: JSON lines, TensorBoard event files, MLflow."""
+
+from __future__ import annotations
+
+from lepton_nb.training.tracking.choose import trackers
+from lepton_nb.training.tracking.tracker import Tracker, TrackingWarning
+from lepton_nb.training.tracking.tracking import Tracking
+
+__all__ = ["Tracker", "Tracking", "TrackingWarning", "trackers"]
