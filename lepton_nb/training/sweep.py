@@ -1,0 +1,136 @@
+"""`sweep`: many trainings of one model with other options, the poor ones ended early."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import models, sweep_folder, sweep_space
+from lepton_nb.training.placement import place
+from lepton_nb.training.rows import training_rows
+from lepton_nb.training.spec import TrainingSpec
+from lepton_nb.training.sweep_run import SweepRun
+from lepton_nb.training.sweep_space import Recipe
+from lepton_nb.training.sweep_spec import SweepSpec
+from lepton_nb.training.sweep_study import Rules, Trials, require_optuna
+
+if TYPE_CHECKING:
+    from lepton_nb.cluster.session import Cluster
+    from lepton_nb.data.frames import Frame
+    from lepton_nb.data.transform import Prepared
+
+# Options that change where and how surely a trial runs, not what it finds.
+INDIFFERENT = ("workers", "max_restarts", "log_every_steps", "start_timeout_s", "keep_checkpoints")
+
+
+def sweep(
+    model: models.Model,
+    data: Prepared | Frame,
+    space: Mapping[str, Any],
+    *,
+    trials: int = 20,
+    metric: str = "validation_loss",
+    workers: int | tuple[int, int] = 1,
+    cluster: Cluster | None = None,
+    **options: Any,
+) -> SweepRun:
+    """Start to search `space` for the best options of `lnb.train`, and return at once.
+
+    model: a description such as `lnb.models.mlp()`, of which parts are drawn by name (hidden, dropout); a function of
+        drawn values, as in `lambda width: lnb.models.mlp(hidden=(width, width))`, or of these and the number of
+        features, which returns the module; or what else `lnb.train` takes, if only its options are drawn.
+    data: as for `lnb.train`.
+    space: by name of an option or of a part of the model, a list of choices ([64, 128], [(64,), (128, 64)]) or a range
+        as a tuple: (low, high), (low, high, "log") or (low, high, step), both ends included, of whole numbers if both
+        are whole.
+    trials: how many trainings, one after the other.
+    metric: what is compared, a column of `run.history`; see SweepSpec for it and direction, prune, startup, seed, path
+        and resume.
+    workers: of each training. cluster: where to train; by default one is started and closed at the end.
+    options: those of `lnb.train`, the same for all trainings, such as target="late", validation=rows, epochs=5.
+
+    The same seed draws the same values, also when a sweep is stopped or killed and resumed: a draw depends on the seed,
+    its number and the results before it. Data is not compared on resume.
+    Raises TrainingError for what does not fit; what goes wrong later is raised by `wait`.
+    """
+    require_optuna()
+    own = {field.name for field in fields(SweepSpec)}
+    known = {field.name for field in fields(TrainingSpec)} - {"checkpoint", "resume"} | own
+    for name in options:
+        if name not in known:
+            raise TrainingError.unknown("option", name, [*known, "cluster"])
+    spec = SweepSpec(trials=trials, metric=metric, **{name: options.pop(name) for name in own & options.keys()})
+    given = {"workers": workers, "seed": spec.seed, **options}
+    drawn = sweep_space.read(space)
+    recipe = Recipe.of(model, drawn)
+    for name in drawn:
+        if name in options:
+            raise TrainingError(f"{name} is both drawn and given as {options[name]!r}; leave one out", name=name)
+    first = _rehearse(recipe, drawn, given)
+    spec.require_metric(first)
+    _check(data, cluster, first)
+    rules = Rules(drawn, spec.wanted, spec.prune, spec.startup, spec.seed, _most_epochs(first, drawn))
+    with contextlib.ExitStack() as held:
+        folder = _folder(spec, rules, first, recipe, held)
+        trials_ = Trials(rules, None if folder is None else folder / sweep_folder.JOURNAL)
+        run = SweepRun(spec, recipe, trials_, data, given, cluster, folder, held.pop_all())
+    return run.start()
+
+
+def _rehearse(recipe: Recipe, space: sweep_space.Space, given: Mapping[str, Any]) -> TrainingSpec:
+    """The options of a trial at the ends of the space, to find mistakes now; some draws may fail, not all."""
+    refusal: TrainingError | None = None
+    for values in sweep_space.corners(space):
+        try:
+            spec = TrainingSpec.of(**{**given, **recipe.options_of(values)})
+            if not recipe.calls_the_users_code:
+                recipe.model_of(values)
+            return spec
+        except TrainingError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
+    """What `lnb.train` would refuse for every trial."""
+    if cluster is not None:
+        if not hasattr(cluster, "workers"):
+            raise TrainingError(f"cluster is a {type(cluster).__name__}; give an lnb.Cluster")
+        place(cluster.workers, spec.least_workers)
+    _, reader = training_rows(data, spec.target, spec.precision)
+    if spec.validation is not None:
+        reader.read(spec.validation, need_target=True, what="the validation data")
+
+
+def _most_epochs(spec: TrainingSpec, space: sweep_space.Space) -> int | None:
+    if spec.steps is not None or "steps" in space:
+        return None
+    entry = space.get("epochs")
+    return spec.epochs if entry is None else int(max(entry.corners()))
+
+
+def _folder(
+    spec: SweepSpec, rules: Rules, first: TrainingSpec, recipe: Recipe, held: contextlib.ExitStack
+) -> Path | None:
+    path = spec.path if spec.resume is None else spec.resume
+    if path is None:
+        return None
+    drawn = rules.space.keys()
+    facts = {
+        "space": {name: entry.told() for name, entry in rules.space.items()},
+        "metric": spec.metric,
+        "direction": rules.direction,
+        "prune": spec.prune,
+        "startup": spec.startup,
+        "seed": spec.seed,
+        "options": {n: v for n, v in first.told().items() if n not in INDIFFERENT and n not in drawn},
+        "model": {n: v for n, v in (models.told(recipe.model) or {}).items() if n not in drawn},
+    }
+    folder = sweep_folder.prepare_folder(path, facts, resume=spec.resume is not None)
+    held.enter_context(sweep_folder.alone_in(folder))
+    return folder
