@@ -141,6 +141,16 @@ class MemorySource:
 
 def open_source(folder: Path, part: str) -> Source | None:
     """The rows of `part` that the client has laid into `folder`; None where it has none."""
-    if (folder / f"{part}_features.npy").exists():
-        return MemorySource(folder, part)
-    return None
+    # Each knows this module.
+    from lepton_nb.training.parquet_source import ParquetSource
+    from lepton_nb.training.scaled_source import ScaledSource
+
+    if (folder / f"{part}_source.npy").exists():
+        return ParquetSource.open(folder / f"{part}_source.npy")
+    if not (folder / f"{part}_features.npy").exists():
+        return None
+    source = MemorySource(folder, part)
+    if not (folder / f"{part}_divisor.npy").exists():
+        return source
+    divisor = np.load(folder / f"{part}_divisor.npy")
+    return ScaledSource(source, float(divisor[0]), divisor.dtype.name)

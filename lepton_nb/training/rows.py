@@ -1,8 +1,8 @@
-"""Training rows: a numeric matrix and a target, checked, from `Prepared` or any frame."""
+"""Training rows: features and a target, numbers all, checked: from `Prepared`, any frame, or arrays."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,21 @@ from lepton_nb.data.frames import eager
 from lepton_nb.data.prepare import Preparation
 from lepton_nb.data.transform import Prepared, Transform
 from lepton_nb.errors import TrainingError
+from lepton_nb.training import array_rows
+from lepton_nb.training.array_rows import Array
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """`features` (rows, columns) float32 or float64, C order; `target` (rows,), or None for rows to predict."""
+    """`features` (rows, ...) and `target` (rows,) or (rows, steps), or None for rows to predict.
 
-    features: Floats
-    target: Floats | None
+    Both are float32 or float64, but images, which stay uint8. names: of the columns, none for arrays.
+    """
+
+    features: Array
+    target: Array | None
     names: tuple[str, ...]
     target_name: str | None
 
@@ -33,15 +38,32 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reader:
-    """How the rows of one run are read, so that later rows (to validate, test, predict) come out alike."""
+    """How the rows of one run are read, so that later rows (to validate, test, predict) come out alike.
+
+    shape: of one row where the rows were arrays, None where they were a table; divisor: by which the model's features
+    are divided, 255 for images (uint8 arrays of three dimensions or more), else 1.
+    """
 
     names: tuple[str, ...]
     target_name: str | None
     dtype: str
     transform: Transform | None
+    shape: tuple[int, ...] | None = None
+    divisor: float = 1.0
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """The shape of one row's features."""
+        return (len(self.names),) if self.shape is None else self.shape
+
+    def numbers(self, features: Array) -> Array:
+        """Features of Rows as the model takes them: of the run's precision, images divided."""
+        return array_rows.scaled(features, self.divisor, self.dtype)
 
     def read(self, data: Any, *, need_target: bool, what: str) -> Rows:
-        """`data` as Rows with the columns of the training rows; `what` names it in errors.
+        """`data` as Rows of the form of the training rows; `what` names it in errors.
+
+        Of rows that were arrays it takes an array of features, or (features, target).
 
         Raises TrainingError for rows that were prepared otherwise than the training rows, or lack what is needed.
         """
@@ -49,6 +71,13 @@ class Reader:
             raise TrainingError(
                 f"{what} is all of what lnb.prepare returned; give one part of it, "
                 "such as parts.validation or parts.test"
+            )
+        if self.shape is not None:
+            return self._read_arrays(data, self.shape, need_target=need_target, what=what)
+        if array_rows.is_pair(data) or array_rows.is_array(data):
+            raise TrainingError(
+                f"{what} is an array, and the training rows were a table with the columns {_list(self.names)}; "
+                "give a table with these"
             )
         if isinstance(data, Prepared):
             rows = _from_prepared(data)
@@ -72,6 +101,30 @@ class Reader:
         _check(rows, need_target=need_target, what=what)
         return rows
 
+    def _read_arrays(self, data: Any, shape: tuple[int, ...], *, need_target: bool, what: str) -> Rows:
+        pair = array_rows.is_pair(data)
+        if not pair and not array_rows.is_array(data):
+            raise TrainingError(
+                f"{what} is a {type(data).__name__}, and the training rows were arrays; give (features, target)"
+                + ("" if need_target else ", or the features alone")
+            )
+        if need_target and not pair:
+            raise TrainingError(f"{what} is features alone; give (features, target)")
+        features, divisor = array_rows.features_of(data[0] if pair else data, self.dtype, what)
+        if features.shape[1:] != shape:
+            raise TrainingError(
+                f"{what} has rows of the shape {features.shape[1:]}, the training rows had {shape}; give the same",
+                shape=features.shape[1:],
+                wanted=shape,
+            )
+        if divisor != self.divisor:
+            was, now = ("uint8 images", "is not uint8") if divisor == 1.0 else ("no uint8 images", "is uint8")
+            raise TrainingError(
+                f"the training rows were {was}, and {what} {now}; give the same type, so that the numbers mean the same"
+            )
+        target = array_rows.target_of(data[1], len(features), self.dtype, what) if need_target else None
+        return Rows(features, target, (), None)
+
     def _check_preparation(self, data: Prepared, *, need_target: bool, what: str) -> None:
         """The names of features say nothing of how they were scaled, nor of what is to be predicted."""
         if self.transform is None:
@@ -94,10 +147,13 @@ class Reader:
 
 
 def training_rows(data: Any, target: str | None, precision: str) -> tuple[Rows, Reader]:
-    """The rows of `Prepared`, or of a frame with numeric columns and the column `target`, and their reader.
+    """The rows of `Prepared`, of a frame with numeric columns and the column `target`, or of arrays, and their reader.
 
+    Arrays are (features, target): features (rows, ...), target (rows,) or (rows, steps).
     Raises TrainingError for a missing target, features that are not numbers, nulls or NaN, and no rows at all.
     """
+    if array_rows.is_pair(data) or array_rows.is_array(data):
+        return _from_arrays(data, target, precision)
     if isinstance(data, Prepared):
         if target is not None and target != data.target:
             raise TrainingError(
@@ -126,6 +182,39 @@ def training_rows(data: Any, target: str | None, precision: str) -> tuple[Rows, 
     return rows, reader
 
 
+def table_rows(table: pl.DataFrame, names: Sequence[str], target: str | None, dtype: str, what: str) -> Rows:
+    """Rows of the columns `names` and `target` of `table`, numbers all; `what` names the table in errors.
+
+    Raises TrainingError for columns that are missing or no numbers, nulls, NaN and infinite values.
+    """
+    rows = _from_table(table, names, target, dtype, what)
+    _check_finite(rows, what)
+    return rows
+
+
+def check_columns(known: Mapping[str, pl.DataType], what: str) -> None:
+    """Raise TrainingError unless all columns, by name, hold numbers or booleans."""
+    strange = [name for name, dtype in known.items() if not (dtype.is_numeric() or dtype == pl.Boolean)]
+    if strange:
+        listed = _list([f"{name} ({known[name]})" for name in strange])
+        raise TrainingError(
+            f"{what} is not numeric in {listed}; lnb.prepare(frame, target=...) turns columns into numbers",
+            columns=tuple(strange),
+        )
+
+
+def _from_arrays(data: Any, target: str | None, precision: str) -> tuple[Rows, Reader]:
+    what = "the training data"
+    if not array_rows.is_pair(data):
+        raise TrainingError(f"{what} is features alone; give (features, target), as in lnb.train(model, (x, y))")
+    if target is not None:
+        raise TrainingError(f"target={target!r} names a column, and the data are arrays; leave target out")
+    features, divisor = array_rows.features_of(data[0], precision, what)
+    wanted = array_rows.target_of(data[1], len(features), precision, what)
+    reader = Reader((), None, precision, None, features.shape[1:], divisor)
+    return Rows(features, wanted, (), None), reader
+
+
 def _from_prepared(data: Prepared) -> Rows:
     return Rows(data.features, data.target_values, tuple(data.feature_names), data.target)
 
@@ -137,17 +226,10 @@ def _from_table(table: pl.DataFrame, names: Sequence[str], target: str | None, d
             raise TrainingError.unknown("column", name, table.columns)
     if table.height == 0:
         raise TrainingError(f"{what} has no rows; look at the filters before it")
-    schema = table.schema
     hollow = [name for name in wanted if table[name].null_count() == table.height]
     if hollow:
         raise TrainingError(f"{what} holds only nulls in {_list(hollow)}; drop the column", columns=tuple(hollow))
-    strange = [name for name in wanted if not (schema[name].is_numeric() or schema[name] == pl.Boolean)]
-    if strange:
-        listed = _list([f"{name} ({schema[name]})" for name in strange])
-        raise TrainingError(
-            f"{what} is not numeric in {listed}; lnb.prepare(frame, target=...) turns columns into numbers",
-            columns=tuple(strange),
-        )
+    check_columns({name: table.schema[name] for name in wanted}, what)
     matrix = np.empty((table.height, len(names)), dtype=dtype)
     for position, name in enumerate(names):
         matrix[:, position] = _column(table[name], what)
@@ -171,6 +253,10 @@ def _check(rows: Rows, *, need_target: bool, what: str) -> None:
         raise TrainingError(f"{what} has no feature columns beside the target")
     if need_target and rows.target is None:
         raise TrainingError(f"{what} has no column {rows.target_name!r}, which is the target; add it")
+    _check_finite(rows, what)
+
+
+def _check_finite(rows: Rows, what: str) -> None:
     bad = [name for name, finite in zip(rows.names, _finite_columns(rows.features), strict=True) if not finite]
     if rows.target is not None and not np.isfinite(rows.target).all():
         bad.append(str(rows.target_name))

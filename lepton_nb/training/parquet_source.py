@@ -1,0 +1,204 @@
+"""Rows that a rank reads from Parquet while it learns from them: a few row groups are in memory, never the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import polars as pl
+
+from lepton_nb.data.row_groups import RowGroupReader, RowGroups
+from lepton_nb.errors import DataError, TrainingError
+from lepton_nb.training.ahead import Ahead
+from lepton_nb.training.array_rows import Array
+from lepton_nb.training.batches import Batch, TargetFacts
+from lepton_nb.training.lanes import Lanes, order_within
+from lepton_nb.training.rows import table_rows
+from lepton_nb.training.sharding import Order, shard
+
+# Row groups that are read ahead of those that are learnt from.
+AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What is learnt from: the columns `names`, numbers all, and `target`, as they are."""
+
+    names: tuple[str, ...]
+    target: str
+    precision: str
+
+    @property
+    def read(self) -> list[str]:
+        """What is read of each file."""
+        return [*self.names, self.target]
+
+    def numbers(self, table: pl.DataFrame, group: int, what: str) -> tuple[Array, Array]:
+        """Features and target of the row group `group`, named `what` in errors."""
+        rows = table_rows(table, self.names, self.target, self.precision, what)
+        assert rows.target is not None
+        return rows.features, rows.target
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Loaded:
+    """A row group that a lane takes its rows from: begin and end count the rows of the lane."""
+
+    features: Array
+    target: Array
+    order: Order
+    begin: int
+
+    @property
+    def end(self) -> int:
+        return self.begin + len(self.order)
+
+
+class ParquetSource:
+    """The rows of row groups, read as they are needed.
+
+    sizes: how many rows of each group are learnt from. Raises TrainingError, with the file and the row group, for what
+    cannot be read, has changed, or holds nulls, NaN or infinite values.
+    """
+
+    def __init__(self, groups: RowGroups, columns: Columns, target: TargetFacts, sizes: tuple[int, ...]) -> None:
+        self.target = target
+        self._groups = groups
+        self._columns = columns
+        self._sizes = sizes
+        self._rows = sum(sizes)
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+
+    @classmethod
+    def open(cls, file: Path) -> Self:
+        """What `values` told, from the file that it lies in."""
+        told = json.loads(np.load(file).tobytes())
+        facts = told["facts"]
+        counts = None if facts["counts"] is None else tuple(facts["counts"])
+        target = TargetFacts(**{**facts, "shape": tuple(facts["shape"]), "counts": counts})
+        columns = Columns(tuple(told["names"]), told["target"], told["precision"])
+        return cls(RowGroups.from_values(told["groups"]), columns, target, tuple(told["sizes"]))
+
+    def values(self) -> Array:
+        """All that a rank needs to know, as the bytes of a small array."""
+        told = {
+            "groups": self._groups.values(),
+            "names": self._columns.names,
+            "target": self._columns.target,
+            "precision": self._columns.precision,
+            "facts": dataclasses.asdict(self.target),
+            "sizes": self._sizes,
+        }
+        return np.frombuffer(json.dumps(told, allow_nan=False).encode(), np.uint8)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one row's features."""
+        return (len(self._columns.names),)
+
+    @property
+    def checksum(self) -> int:
+        """Of the files' footers, wherever they lie, and of what is known of the target."""
+        return zlib.crc32(repr((self._groups.checksum, self._sizes, self.target)).encode())
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def head(self, count: int) -> tuple[Array, Array]:
+        """The first rows, in the order of the files."""
+        found: list[tuple[Array, Array]] = []
+        wanted = min(count, self._rows)
+        with self._reader() as reader:
+            for group in self._filled():
+                if sum(len(target) for _, target in found) >= wanted:
+                    break
+                found.append(self._load(reader, group))
+        if not found:
+            return self._room(0)
+        features, target = (np.concatenate(parts)[:wanted] for parts in zip(*found, strict=True))
+        return features, target
+
+    def batches(self, epoch: int, first: int, batch_size: int, seed: int, rank: int, ranks: int) -> Iterator[Batch]:
+        """Rows in the order of `Lanes` and, within a row group, of `order_within`."""
+        row_bytes = self.shape[0] * np.dtype(self._columns.precision).itemsize
+        lanes = Lanes.deal(self._sizes, row_bytes, batch_size, seed, epoch)
+        mine = lanes.of_rank(rank, ranks)
+
+        def load(need: tuple[int, int, int]) -> _Loaded:
+            _, group, begin = need
+            order = order_within(self._sizes[group], seed, epoch, group)
+            return _Loaded(*self._load(reader, group), order, begin)
+
+        loaded: dict[int, _Loaded] = {}
+        with self._reader() as reader, Ahead(load, lanes.needs(mine, first), AHEAD) as ahead:
+            for number in range(first, lanes.steps):
+                spans = [(lane, lanes.given(lane, number), lanes.given(lane, number + 1)) for lane in mine]
+                rows = min(batch_size, self._rows - number * batch_size)
+                features, target = self._room(sum(stop - start for _, start, stop in spans))
+                at = 0
+                for lane, start, stop in spans:
+                    while start < stop:
+                        if lane not in loaded or loaded[lane].end <= start:
+                            # What was used up goes before more comes.
+                            loaded.pop(lane, None)
+                            loaded[lane] = ahead.take()
+                        group = loaded[lane]
+                        taken = group.order[start - group.begin : stop - group.begin]
+                        # Rows are written in place; "clip" spares NumPy a copy, and no index is out of bounds.
+                        group.features.take(taken, axis=0, out=features[at : at + len(taken)], mode="clip")
+                        group.target.take(taken, axis=0, out=target[at : at + len(taken)], mode="clip")
+                        at += len(taken)
+                        start += len(taken)
+                        del group
+                yield Batch(features, target, rows)
+
+    def pieces(self, rank: int, ranks: int, most: int) -> Iterator[tuple[Array, Array]]:
+        """Rows in the order of the files."""
+        part = shard(self._rows, rank, ranks)
+        needs: list[tuple[int, int, int]] = []
+        begin = 0
+        for group in self._filled():
+            start, stop = max(part.start - begin, 0), min(part.stop - begin, self._sizes[group])
+            if start < stop:
+                needs.append((group, start, stop))
+            begin += self._sizes[group]
+
+        def load(need: tuple[int, int, int]) -> tuple[Array, Array]:
+            group, start, stop = need
+            features, target = self._load(reader, group)
+            return features[start:stop], target[start:stop]
+
+        with self._reader() as reader, Ahead(load, needs, AHEAD) as ahead:
+            for _ in needs:
+                features, target = ahead.take()
+                for start in range(0, len(target), most):
+                    yield features[start : start + most], target[start : start + most]
+
+    def _load(self, reader: RowGroupReader, group: int) -> tuple[Array, Array]:
+        try:
+            table = reader.read(group, self._columns.read)
+            features, target = self._columns.numbers(table, group, reader.name(group))
+        except DataError as error:
+            raise TrainingError(str(error), **error.facts) from error
+        if len(target) != self._sizes[group]:
+            raise TrainingError(
+                f"{reader.name(group)} gives {len(target):,} rows, and gave {self._sizes[group]:,} when the run began; "
+                "let files be while they are learnt from, and start again"
+            )
+        return features, target
+
+    def _reader(self) -> RowGroupReader:
+        return RowGroupReader(self._groups, self._stamps)
+
+    def _filled(self) -> list[int]:
+        return [group for group, rows in enumerate(self._sizes) if rows]
+
+    def _room(self, rows: int) -> tuple[Array, Array]:
+        dtype = self._columns.precision
+        return np.empty((rows, *self.shape), dtype), np.empty((rows, *self.target.shape), dtype)
