@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
-    from lepton_nb.training.run import train
+    from lepton_nb.training.sweep import sweep
+    from lepton_nb.training.train import train
     from lepton_nb.training.trained import load
     from lepton_nb.windowing import sinks, sources
     from lepton_nb.windowing.functions import (
@@ -84,8 +85,9 @@ _NAMES = {
     "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
+    "sweep": "lepton_nb.training.sweep",
     "top_k": "lepton_nb.windowing.functions",
-    "train": "lepton_nb.training.run",
+    "train": "lepton_nb.training.train",
     "var": "lepton_nb.windowing.functions",
     "windows": "lepton_nb.windowing.query",
 }
@@ -94,7 +96,7 @@ __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
-    "prepare", "train", "load", "models", "figures", "report", "record", "mode",
+    "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",
 ]  # fmt: skip

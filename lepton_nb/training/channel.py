@@ -26,6 +26,8 @@ class Channel:
         self._waiting: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._early: dict[str, dict[str, Any]] = {}
         self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._pauses = self._resumes = 0
         threading.Thread(target=self._listen, name="lepton-nb-commands", daemon=True).start()
 
     @classmethod
@@ -42,6 +44,16 @@ class Channel:
         """True once the supervisor said "stop"."""
         return self._stop.is_set()
 
+    @property
+    def pauses(self) -> int:
+        """How often the supervisor has said "pause" so far."""
+        return self._pauses
+
+    def wait_resumed(self, number: int) -> None:
+        """Wait until pause `number` (from 1) is over, or the supervisor said "stop"."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._resumes >= number or self._stop.is_set())
+
     def send(self, kind: str, **facts: Any) -> None:
         """Tell the supervisor."""
         self._messages.write(json.dumps({"kind": kind, **facts}) + "\n")
@@ -54,11 +66,21 @@ class Channel:
             self._early[command["kind"]] = command
         return self._early.pop(kind)
 
+    def _steer(self, command: dict[str, Any]) -> None:
+        with self._changed:
+            if command["kind"] == "stop":
+                self._stop.set()
+            elif command["kind"] == "pause":
+                self._pauses = max(self._pauses, command["number"])
+            else:
+                self._resumes = max(self._resumes, command["number"])
+            self._changed.notify_all()
+
     def _listen(self) -> None:
         for line in self._commands:
             command = json.loads(line)
-            if command["kind"] == "stop":
-                self._stop.set()
+            if command["kind"] in ("stop", "pause", "resume"):
+                self._steer(command)
             else:
                 self._waiting.put(command)
         if os.getpgrp() == os.getpid():

@@ -20,6 +20,7 @@ from lepton_nb.training import supervisor
 from lepton_nb.training.gang import Command, Gang
 from lepton_nb.training.placement import Seat, place
 from lepton_nb.training.result import RankResult
+from lepton_nb.training.steering import Steering
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -31,6 +32,8 @@ TICK_S = 0.5
 # How long a run that could do with fewer workers waits for more.
 REPLACED_S = 5.0
 PART_BYTES = 32 * 2**20
+# Frameworks whose ranks must all know where every other listens.
+EVERYBODY_LISTENS = ("keras",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +49,11 @@ class Plan:
 
 
 def conduct(
-    cluster: Cluster, plan: Plan, control: Control, hear: Callable[[Mapping[str, Any]], None]
+    cluster: Cluster,
+    plan: Plan,
+    control: Control,
+    hear: Callable[[Mapping[str, Any]], None],
+    steering: Steering | None = None,
 ) -> RankResult | None:
     """Run `plan` to its end and return the result of rank 0, or None if it was stopped before all ranks were ready.
 
@@ -54,7 +61,9 @@ def conduct(
     and the ranks are placed on the workers that are there then. Raises TrainingError for the rank that failed.
     """
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    steering = steering or Steering()
     control.on_stop(lambda: inbox.put(None))
+    steering.on_change(lambda: inbox.put(None))
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
     client = cluster.client
     with _while_open(client), _turn(client, control) as ours:
@@ -64,8 +73,9 @@ def conduct(
         client.subscribe_topic(topic, lambda event: inbox.put(event[1]))
         futures = [_submit(client, plan, topic, seat, inbox) for seat in seats]
         try:
-            return _Shepherd(client, plan, seats, topic, inbox, control, hear).run()
+            return _Shepherd(client, plan, seats, topic, inbox, control, hear, steering).run()
         finally:
+            steering.on_change(None)
             with contextlib.suppress(Exception):  # a closed cluster has nothing left to cancel
                 client.cancel(futures, force=True)
                 client.unsubscribe_topic(topic)
@@ -81,6 +91,7 @@ class _Shepherd:
         inbox: queue.SimpleQueue[Any],
         control: Control,
         hear: Callable[[Mapping[str, Any]], None],
+        steering: Steering,
     ) -> None:
         self._client = client
         self._plan = plan
@@ -88,7 +99,9 @@ class _Shepherd:
         self._inbox = inbox
         self._control = control
         self._hear = hear
-        self._gang = Gang(seats, time.monotonic() + plan.start_timeout_s)
+        self._steering = steering
+        everybody = plan.framework in EVERYBODY_LISTENS and len(seats) > 1
+        self._gang = Gang(seats, time.monotonic() + plan.start_timeout_s, everybody_listens=everybody)
 
     def run(self) -> RankResult | None:
         gang = self._gang
@@ -97,6 +110,9 @@ class _Shepherd:
             if gang.wants_rows:
                 self._write()
             self._tell(gang.due(time.monotonic()))
+        for rank, result in sorted(gang.results.items()):
+            if result.output:
+                self._hear({"kind": "output", "rank": rank, "text": result.output})
         failure = gang.failure()
         if failure is not None:
             raise failure
@@ -118,6 +134,7 @@ class _Shepherd:
                 self._take(self._inbox.get_nowait())
         now_s = time.monotonic()
         self._gang.stopping = self._control.stopping
+        self._gang.pausing = self._steering.pausing
         self._gang.take_workers(self._workers(), now_s)
         self._gang.take_time(now_s)
 

@@ -11,6 +11,8 @@ from lepton_nb.training.result import RankResult
 
 GRACE_S = 3.0
 GIVE_UP_S = 20.0
+# How much of what the failed rank printed an error repeats.
+TOLD_LINES = 100
 # Which rank's error is the cause and which are consequences: a wrong input first, a lost peer last.
 CAUSES = ("data", "lost", "crash", "late", "peer")
 
@@ -24,14 +26,18 @@ class Gang:
     one fails, the others have GRACE_S to end or to say why, and are then aborted.
     """
 
-    def __init__(self, seats: Sequence[Seat], deadline_s: float) -> None:
+    def __init__(self, seats: Sequence[Seat], deadline_s: float, *, everybody_listens: bool = False) -> None:
         self.seats = tuple(seats)
         self.results: dict[int, RankResult] = {}
         self.folders: dict[int, str] = {}
         self.rows_written = False
         self.stopping = False
         self._deadline_s = deadline_s
-        self._meeting: dict[str, Any] | None = None
+        self.pausing = False
+        self._was_pausing = False
+        self._pauses = 0
+        self._everybody_listens = everybody_listens
+        self._listening: dict[int, Mapping[str, Any]] = {}
         self._ready: set[int] = set()
         self._failing_since_s: float | None = None
         self._grace_s = GRACE_S
@@ -65,7 +71,7 @@ class Gang:
         if message["kind"] == "started":
             self.folders[rank] = message["folder"]
         elif message["kind"] == "listening":
-            self._meeting = {"kind": "join", "host": message["host"], "port": message["port"]}
+            self._listening[rank] = {name: message[name] for name in message if name not in ("kind", "rank")}
         elif message["kind"] == "ready":
             self._ready.add(rank)
         elif message["kind"] == "failed":
@@ -106,6 +112,9 @@ class Gang:
 
     def due(self, now_s: float) -> list[Command]:
         """What ranks are to be told now, each thing once."""
+        if self.pausing and not self._was_pausing:
+            self._pauses += 1
+        self._was_pausing = self.pausing
         failing_since_s = self._failing_since_s
         aborting = (self.stopping and not self.ready) or (
             failing_since_s is not None and now_s >= failing_since_s + self._grace_s
@@ -117,17 +126,30 @@ class Gang:
             if aborting:
                 self._say(commands, rank, {"kind": "abort"})
                 continue
-            if self._meeting is not None and rank != 0:
+            if self._meeting is not None and (rank != 0 or self._everybody_listens):
                 self._say(commands, rank, self._meeting)
             if self.rows_written:
                 self._say(commands, rank, {"kind": "rows", "folder": self.folders[self.leader_of(rank).rank]})
             if self.stopping:
                 self._say(commands, rank, {"kind": "stop"})
+            for number in range(1, self._pauses + 1):
+                self._say(commands, rank, {"kind": "pause", "number": number})
+                if number < self._pauses or not self.pausing:
+                    self._say(commands, rank, {"kind": "resume", "number": number})
         return commands
 
     def take_back(self, commands: Sequence[Command]) -> None:
         """Note that `commands` did not reach their ranks: they are due again."""
-        self._told -= {(rank, command["kind"]) for rank, command in commands}
+        self._told -= {(rank, _name(command)) for rank, command in commands}
+
+    @property
+    def _meeting(self) -> dict[str, Any] | None:
+        """Where the ranks meet, as they hear it, once that is known."""
+        if not self._everybody_listens:
+            return {"kind": "join", **self._listening[0]} if 0 in self._listening else None
+        if len(self._listening) < len(self.seats):
+            return None
+        return {"kind": "join", "everybody": [self._listening[seat.rank] for seat in self.seats]}
 
     def leader_of(self, rank: int) -> Seat:
         """The seat into whose folder the rows for `rank` are written: the first on its host."""
@@ -154,7 +176,7 @@ class Gang:
         if error["kind_of"] == "data":
             return TrainingError(error["message"], **facts)
         parts = [f"rank {cause.rank} of {len(self.seats)} on {seat.address} {error['message']}", error["traceback"]]
-        output = cause.output
+        output = "\n".join(cause.output.splitlines()[-TOLD_LINES:])
         if output:
             parts.append(f"its last lines of output:\n{output}")
         text = "\n\n".join(part.rstrip() for part in parts if part)
@@ -172,8 +194,8 @@ class Gang:
                 what = "has not started: its worker is paused, as its memory is nearly full; free some, or give it more"
             elif state != "running":
                 what = f"has not started: its worker is {state}; use another cluster"
-        elif self._meeting is None and rank == 0:
-            what = "has started, but not loaded PyTorch; the machine may be overloaded, or raise start_timeout_s"
+        elif rank not in self._listening and (rank == 0 or self._everybody_listens):
+            what = "has started, but not loaded its framework; the machine may be overloaded, or raise start_timeout_s"
         else:
             what = "has started, but not met the other ranks; raise start_timeout_s if the machine is slow"
         self._errors[rank] = _fault("late", what)
@@ -187,9 +209,13 @@ class Gang:
             self._failing_since_s, self._grace_s = now_s, grace_s
 
     def _say(self, commands: list[Command], rank: int, command: dict[str, Any]) -> None:
-        if (rank, command["kind"]) not in self._told:
-            self._told.add((rank, command["kind"]))
+        if (rank, _name(command)) not in self._told:
+            self._told.add((rank, _name(command)))
             commands.append((rank, command))
+
+
+def _name(command: Mapping[str, Any]) -> str:
+    return f"{command['kind']} {command.get('number', '')}".strip()
 
 
 def _error(result: RankResult) -> dict[str, Any]:

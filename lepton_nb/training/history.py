@@ -57,9 +57,13 @@ class History:
     def epochs(self, task: Task | None) -> pl.DataFrame:
         """One row for each finished epoch, counted from 1, in order; without figures that `task` does not have."""
         other = {*FIGURE_OF_TASK.values()} - {FIGURE_OF_TASK.get(task)}
-        schema = {name: dtype for name, dtype in EPOCH_SCHEMA.items() if name not in other}
+        schema: dict[str, Any] = {name: dtype for name, dtype in EPOCH_SCHEMA.items() if name not in other}
         with self._lock:
             rows = [self._epochs[key] for key in sorted(self._epochs)]
+        # The wanted metrics come after the other figures of the validation rows.
+        further = dict.fromkeys(name for row in rows for name in row if name not in EPOCH_SCHEMA)
+        last = {name: schema.pop(name) for name in ("rows_per_s", "elapsed_s")}
+        schema |= dict.fromkeys(further, pl.Float64) | last
         return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
 
     def steps(self) -> pl.DataFrame:

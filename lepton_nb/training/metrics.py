@@ -73,13 +73,14 @@ def calibration_bins(target: Array, scores: Array, bins: int = 10) -> Calibratio
 def predictions(task: Task, outputs: Array) -> npt.NDArray[np.float64]:
     """What raw model `outputs` (rows,) or (rows, classes) predict.
 
-    binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: the outputs.
+    binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: the outputs. With a
+    target of several steps a row, (rows, steps) and (rows, steps, classes).
     """
     raw = np.asarray(outputs, dtype=np.float64)
     if task == "binary":
         return np.exp(-np.logaddexp(0.0, -raw))
     if task == "multiclass":
-        return np.exp(raw - np.logaddexp.reduce(raw, axis=1, keepdims=True))
+        return np.exp(raw - np.logaddexp.reduce(raw, axis=-1, keepdims=True))
     return raw
 
 
@@ -92,7 +93,10 @@ def evaluate(task: Task, target: Array, outputs: Array) -> dict[str, float]:
     """
     truth = np.asarray(target, dtype=np.float64)
     raw = np.asarray(outputs, dtype=np.float64)
-    found: dict[str, float] = {"rows": truth.size}
+    found: dict[str, float] = {"rows": len(truth)}
+    # With several steps a row, each step counts alike.
+    raw = raw.reshape(-1, raw.shape[-1]) if task == "multiclass" else raw.reshape(-1)
+    truth = truth.reshape(-1)
     if task == "regression":
         error = raw - truth
         found |= {"loss": float(np.mean(error**2)), "mae": float(np.mean(np.abs(error)))}

@@ -1,4 +1,4 @@
-"""`train` and the run that it starts."""
+"""A training run: what it is, how it goes, and what it has learnt."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from lepton_nb.events import Status
 from lepton_nb.training import checkpoint, models
 from lepton_nb.training.conductor import Plan, conduct
 from lepton_nb.training.history import History
-from lepton_nb.training.placement import place
-from lepton_nb.training.rows import Reader, Rows, training_rows
-from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Task, TrainingSpec
+from lepton_nb.training.rows import Reader, Rows
+from lepton_nb.training.spec import Task, TrainingSpec
+from lepton_nb.training.steering import Steering
 from lepton_nb.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -39,99 +39,9 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-def train(
-    model: models.Model,
-    data: Prepared | Frame,
-    *,
-    target: str | None = None,
-    workers: int | tuple[int, int] = 2,
-    epochs: int = 10,
-    batch_size: int = 256,
-    cluster: Cluster | None = None,
-    **options: Any,
-) -> TrainingRun:
-    """Start to train `model` on `workers` workers, and return at once.
-
-    model: a torch.nn.Module (a copy is trained), a function that builds one (called with the number of features
-        if it takes an argument), or a description such as `lnb.models.mlp()`. The model gives logits for classes,
-        (rows,), (rows, 1) or (rows, classes), without sigmoid or softmax.
-    data: what `lnb.prepare` returned, or any frame with numeric columns, of which `target` is learnt.
-    batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
-        but for random noise inside the model (dropout).
-    workers: how many, or the least and the most of them.
-    cluster: where to train; by default a cluster is started for this run and closed at its end.
-    options: see TrainingSpec, such as learning_rate=1e-3, optimizer="adam", loss="auto", validation=rows, seed=0.
-
-    Raises TrainingError for options, data or a cluster that do not fit; what goes wrong later is raised by `wait`.
-    """
-    spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
-    models.check(model)
-    spec = _with_task_of(model, spec)
-    if cluster is not None:
-        _check_cluster(cluster)
-    if spec.patience is not None and spec.validation is None:
-        raise TrainingError("patience looks at the validation loss; give rows for it: validation=...")
-    spec, resumed = _with_checkpoints(spec)
-    own: tempfile.TemporaryDirectory[str] | None = None
-    rows, reader = training_rows(data, spec.target, spec.precision)
-    validation = None
-    if spec.validation is not None:
-        validation = reader.read(spec.validation, need_target=True, what="the validation data")
-    if cluster is not None:
-        place(cluster.workers, spec.least_workers)
-    if spec.max_restarts and spec.checkpoint is None:
-        own = tempfile.TemporaryDirectory(prefix="lepton-nb-checkpoints-")
-        spec = replace(spec, checkpoint=own.name)
-    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed, own).start()
-
-
-def _with_checkpoints(spec: TrainingSpec) -> tuple[TrainingSpec, bytes | None]:
-    """The spec with one whole path to write checkpoints to, if any, and the state to go on from, if any."""
-    resumed = None if spec.resume is None else checkpoint.newest(spec.resume)
-    folder = spec.checkpoint
-    if folder is None and spec.resume is not None and os.path.isdir(spec.resume):
-        folder = spec.resume
-    if folder is None:
-        return spec, resumed
-    path = Path(folder).absolute()
-    if path.exists() and not path.is_dir():
-        raise TrainingError(f"checkpoint={str(path)!r} is a file; give a folder", path=str(path))
-    mine = spec.resume is not None and path == Path(spec.resume).absolute()
-    if not mine and path.is_dir() and checkpoint.steps(path):
-        raise TrainingError(
-            f"{path} holds the checkpoints of another run; go on with that one (resume={str(folder)!r}), or choose "
-            "another folder",
-            path=str(path),
-        )
-    return replace(spec, checkpoint=str(path)), resumed
-
-
-def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
-    """The spec with the loss of a described model's task, which "auto" would otherwise guess from the target."""
-    if not isinstance(model, models.Description):
-        return spec
-    if spec.loss == "auto":
-        return replace(spec, loss=LOSS_OF_TASK[model.task])
-    if TASK_OF_LOSS[spec.loss] != model.task:
-        raise TrainingError(
-            f"the model has task={model.task!r}, and loss={spec.loss!r} is for {TASK_OF_LOSS[spec.loss]!r}; "
-            "change one of them, or leave the loss out"
-        )
-    return spec
-
-
-def _check_cluster(cluster: Any) -> None:
-    missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]
-    if missing:
-        raise TrainingError(
-            f"cluster is a {type(cluster).__name__}; give an lnb.Cluster, as in "
-            "lnb.train(model, data, cluster=lnb.Cluster(workers=2))"
-        )
-
-
-def _pickled(model: models.Model, spec: TrainingSpec, features: int) -> bytes:
+def _pickled(model: models.Model, spec: TrainingSpec, own: bool) -> bytes:
     try:
-        job: bytes = cloudpickle.dumps({"model": model, "spec": spec, "features": features})
+        job: bytes = cloudpickle.dumps({"model": model, "spec": spec, "own_checkpoints": own})
     except Exception as error:  # whatever the parts of the model raise
         raise TrainingError(
             f"the model cannot be sent to the workers: {error}; give a function that builds it there, "
@@ -143,7 +53,8 @@ def _pickled(model: models.Model, spec: TrainingSpec, features: int) -> bytes:
 class TrainingRun(BackgroundRun["TrainingRun"]):
     """A training run in the background; `wait()` returns the run itself, or raises what went wrong.
 
-    Its `Progress` events count optimizer steps, with `phase` ("starting" or "training"), `epoch` and `loss`.
+    Its `Progress` events count optimizer steps, with `phase` ("starting", "training", "paused" or "restarting"),
+    `epoch` and `loss`. `state` is what a run that was stopped can be gone on with (`lnb.train(..., resume=run)`).
     """
 
     def __init__(
@@ -160,7 +71,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
         self._described = model
-        self._job = _pickled(model, self.spec, len(reader.names))
+        self._job = _pickled(model, self.spec, own is not None)
         self._reader = reader
         self._cluster = cluster
         self._history = History()
@@ -169,9 +80,15 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
         self._resumed = resumed
         self._own = own
+        self._steering = Steering()
+        self._paused = False
+        self._outputs: dict[int, str] = {}
         self._restarts: tuple[str, ...] = ()
+        # How far the run was when it last started again.
+        self._reached: object = None
         self._task: Task | None = None
         self._weights: bytes | None = None
+        self.state: bytes | None = None
         self._finished: Trained | None = None
         self._steps_done = 0
 
@@ -206,13 +123,45 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         return self._restarts
 
     @property
+    def has_own_checkpoints(self) -> bool:
+        """True where the checkpoints are only for the run's own restarts, and go with it."""
+        return self._own is not None
+
+    @property
+    def output(self) -> dict[int, str]:
+        """What each rank printed last, by rank, at most 2,000 lines; while the run goes on, the last 100 lines."""
+        return dict(self._outputs)
+
+    @property
+    def paused(self) -> bool:
+        """True while all ranks wait, after the same step."""
+        return self._paused
+
+    def pause(self) -> Self:
+        """Ask the ranks to wait after a step, and return at once; they keep all that they have, and their workers."""
+        self._require_live("pause")
+        self._steering.set(pausing=True)
+        return self
+
+    def resume(self) -> Self:
+        """Let a paused run go on; one that was stopped is gone on with by `lnb.train(..., resume=run)`."""
+        self._require_live("resume")
+        self._steering.set(pausing=False)
+        return self
+
+    def _require_live(self, what: str) -> None:
+        if self.status.over:
+            hint = "; go on from where it was with lnb.train(..., resume=run)" if self.state is not None else ""
+            raise TrainingError(f"{self.name} is {self.status.value}, so there is nothing to {what}{hint}")
+
+    @property
     def task(self) -> Task | None:
         """ "binary", "multiclass" or "regression"; None until the model has met the data."""
         return self._task
 
     @property
-    def model(self) -> torch.nn.Module:
-        """The trained module, on the CPU, ready to predict. Raises TrainingError while there is none."""
+    def model(self) -> torch.nn.Module | Any:
+        """The trained model, ready to predict; a module is on the CPU. Raises TrainingError while there is none."""
         return self._trained().model
 
     def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
@@ -231,7 +180,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         epochs = self.history
         loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
         epoch = f"epoch {epochs.height}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
-        return f"TrainingRun {self.name}: {self.status.value}, {epoch}{loss}"
+        status = "paused" if self._paused else self.status.value
+        return f"TrainingRun {self.name}: {status}, {epoch}{loss}"
 
     def _conduct(self, control: Control) -> Self:
         control.progress(0, self._total_steps, phase="starting")
@@ -239,20 +189,28 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             plan = self._plan(cluster)
             while True:
                 try:
-                    result = conduct(cluster, plan, control, lambda message: self._hear(message, control))
+                    result = conduct(
+                        cluster, plan, control, lambda message: self._hear(message, control), self._steering
+                    )
                     break
                 except TrainingError as error:
                     self._note_restart(error, control)
                     plan = replace(plan, arrays={**plan.arrays, **self._last_state()})
                     control.progress(self._steps_done, self._total_steps, phase="restarting")
         if result is not None:
-            self._weights = result.weights
+            self._weights, self.state = result.weights, result.state
         return self
 
     def _note_restart(self, error: TrainingError, control: Control) -> None:
         """Note why the run starts again; raises the error where it may not."""
+        self._paused = False
         if control.stopping or getattr(error, "cause", None) not in ("lost", "crash"):
             raise error
+        reached = (self._steps_done, *self._checkpoints())
+        killed = error.cause == "lost" or (error.exit_code or 0) < 0
+        if not killed and reached == (self._reached or (0,)):
+            raise error  # its own code fails at the same place again
+        self._reached = reached
         if len(self._restarts) == self.spec.max_restarts:
             if self._restarts:
                 error.add_note(f"The run was started again {len(self._restarts)} times before: {self._restarts}")
@@ -261,10 +219,13 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     def _last_state(self) -> dict[str, npt.NDArray[Any]]:
         """The newest checkpoint, for the ranks; nothing where there is none yet."""
-        assert self.spec.checkpoint is not None
-        if not checkpoint.steps(Path(self.spec.checkpoint)):
+        if not self._checkpoints():
             return {}
+        assert self.spec.checkpoint is not None
         return {"resume": np.frombuffer(checkpoint.newest(self.spec.checkpoint), np.uint8)}
+
+    def _checkpoints(self) -> tuple[Path, ...]:
+        return () if self.spec.checkpoint is None else tuple(checkpoint.steps(Path(self.spec.checkpoint)))
 
     @contextlib.contextmanager
     def _open_cluster(self) -> Any:
@@ -291,7 +252,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         return Plan(
             least=self.spec.least_workers,
             most=self.spec.most_workers,
-            framework="torch",
+            framework=self.spec.framework,
             device="cuda" if cluster.backend == "cuda" else "cpu",
             arrays=arrays,
             start_timeout_s=self.spec.start_timeout_s,
@@ -310,6 +271,13 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._history.add_epoch(message["row"])
             row = message["row"]
             self._advance(row["step"], control, epoch=row["epoch"], loss=row["loss"])
+        elif message["kind"] in ("paused", "resumed"):
+            self._paused = message["kind"] == "paused"
+            self._steps_done = max(self._steps_done, message["step"])
+            phase = "paused" if self._paused else "training"
+            control.progress(self._steps_done, self._total_steps, phase=phase)
+        elif message["kind"] == "output":
+            self._outputs[message["rank"]] = message["text"]
         elif message["kind"] == "done":
             self._steps_done = message["step"]
 
@@ -339,6 +307,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 self.history,
                 self.steps,
                 facts,
+                self.spec.framework,
             )
         return self._finished
 

@@ -17,9 +17,14 @@ SEEDS = 2**32
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 Loss = Literal["auto", "binary_cross_entropy", "cross_entropy", "mse"]
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "mixed_bfloat16"]
+Parallel = Literal["auto", "sum", "ddp", "fsdp"]
+Framework = Literal["auto", "torch", "keras"]
 Task = Literal["binary", "multiclass", "regression"]
 Schedule = Literal["constant", "linear", "cosine"]
+
+CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "recall")
+NUMBER_METRICS = ("rmse", "r2", "explained_variance")
 
 LOSS_OF_TASK: dict[Task, Loss] = {
     "binary": "binary_cross_entropy",
@@ -54,7 +59,17 @@ class TrainingSpec:
         numbers that it would have had. Model, rows, batch_size, precision, optimizer and seed must be the same. With
         another number of workers noise (dropout) is drawn anew. A folder gets the further checkpoints as well.
     max_restarts: how often the run starts again by itself after a rank or a worker was lost or its code raised an
-        error, from its last checkpoint; without `checkpoint` these lie in a folder that goes with the run.
+        error, from its last checkpoint; without `checkpoint` these are written every few seconds into a folder that
+        goes with the run. An error that comes again before a further step is done ends the run.
+    precision: of the weights and the arithmetic; "mixed_bfloat16" keeps weights and losses in 32 bits and multiplies in
+        16, where the model's framework finds that safe.
+    framework: "auto" is that of the model; a function is taken for one that builds a torch.nn.Module.
+    parallel: how PyTorch adds up gradients: "ddp" is DistributedDataParallel, "sum" one sum of all gradients, which
+        is faster for small models, "auto" the one of these that fits the model's size, "fsdp" FSDP2, which also deals
+        the weights out among the workers.
+    metrics: further figures of the validation rows of all workers together, in `history` as validation_<name>: "auc",
+        "average_precision", "f1", "precision" and "recall" of classes (mean over the classes), "rmse", "r2" and
+        "explained_variance" of a regression.
     workers: a number, or the least and the most: (1, 4) takes as many workers as there are, also when it starts again.
     """
 
@@ -67,6 +82,9 @@ class TrainingSpec:
     optimizer: Optimizer = "adam"
     loss: Loss = "auto"
     precision: Precision = "float32"
+    framework: Framework = "auto"
+    parallel: Parallel = "auto"
+    metrics: tuple[str, ...] = ()
     steps: int | None = None
     momentum: float = 0.0
     schedule: Schedule = "constant"
@@ -79,7 +97,7 @@ class TrainingSpec:
     checkpoint_every_steps: int | None = None
     keep_checkpoints: int = 2
     resume: str | os.PathLike[str] | None = None
-    max_restarts: int = 0
+    max_restarts: int = 3
     seed: int = 0
     validation: Any = None
     log_every_steps: int = 20
@@ -102,8 +120,9 @@ class TrainingSpec:
             # False and 0.0 are no counts, though they equal 0.
             if getattr(self, name) != 0 or type(getattr(self, name)) is not int:
                 _require_count(name, getattr(self, name))
-        for name in ("optimizer", "loss", "precision", "schedule"):
+        for name in ("optimizer", "loss", "precision", "schedule", "framework", "parallel"):
             _require_choice(name, getattr(self, name))
+        object.__setattr__(self, "metrics", _names_of_metrics(self.metrics))
         _require_number("learning_rate", self.learning_rate, above=True)
         _require_number("weight_decay", self.weight_decay, above=False)
         _require_number("momentum", self.momentum, above=False)
@@ -130,6 +149,11 @@ class TrainingSpec:
             if name not in known:
                 raise TrainingError.unknown("option", name, [*known, "cluster"])
         return cls(**options)
+
+    @property
+    def row_dtype(self) -> Literal["float32", "float64"]:
+        """The type of rows and weights."""
+        return "float64" if self.precision == "float64" else "float32"
 
     @property
     def least_workers(self) -> int:
@@ -162,7 +186,17 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "loss": get_args(Loss),
     "precision": get_args(Precision),
     "schedule": get_args(Schedule),
+    "framework": get_args(Framework),
+    "parallel": get_args(Parallel),
 }
+
+
+def _names_of_metrics(metrics: Any) -> tuple[str, ...]:
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
+    for name in names:
+        if name not in CLASS_METRICS + NUMBER_METRICS:
+            raise TrainingError.unknown("metric", str(name), CLASS_METRICS + NUMBER_METRICS)
+    return tuple(dict.fromkeys(names))
 
 
 def _require_count(name: str, value: Any) -> None:

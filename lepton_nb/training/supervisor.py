@@ -31,16 +31,19 @@ import numpy as np
 
 from lepton_nb.training.placement import Seat
 from lepton_nb.training.rendezvous import interface_of
-from lepton_nb.training.result import RankResult
+from lepton_nb.training.result import STATE, WEIGHTS, RankResult
 
-KEPT_LINES = 100
+KEPT_LINES = 2_000
+# While a rank runs, this much of its output is told every so often.
+TOLD_LINES = 100
+TELL_OUTPUT_EVERY_S = 1.0
 KEPT_LINE_BYTES = 2_000
 LOOK_EVERY_S = 0.5
 # How long a rank that has ended may still be heard, where something outside of its group holds its pipes open.
 DRAIN_S = 1.0
 # A worker that Dask pauses for want of memory goes on with the tasks that it has.
 WORKING = ("running", "paused")
-RANK_MODULES = {"torch": "lepton_nb.training.torch_rank"}
+RANK_MODULES = {"torch": "lepton_nb.training.torch_rank", "keras": "lepton_nb.training.keras_rank"}
 
 _ranks: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 _ranks_lock = threading.Lock()
@@ -138,9 +141,13 @@ def _watch(
 ) -> RankResult:
     result = RankResult(rank, None)
     output: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
+    told_s = time.monotonic()
     for stream, line in _lines(process, unwanted):
         if stream == "output":
             output.append(line)
+            if time.monotonic() - told_s >= TELL_OUTPUT_EVERY_S:
+                told_s = time.monotonic()
+                emit({"kind": "output", "text": "\n".join([*output][-TOLD_LINES:])})
             continue
         message = json.loads(line)
         if message["kind"] == "failed":
@@ -152,9 +159,9 @@ def _watch(
     result.output = "\n".join(output)
     if result.error is None and result.exit_code != 0:
         result.error = {"kind_of": "crash", "message": _how_it_ended(result.exit_code, unwanted()), "traceback": ""}
-    weights = folder / "weights.pt"
-    if result.error is None and weights.exists():
-        result.weights = weights.read_bytes()
+    if result.error is None and (folder / WEIGHTS).exists():
+        result.weights = (folder / WEIGHTS).read_bytes()
+        result.state = (folder / STATE).read_bytes() if (folder / STATE).exists() else None
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,15 +11,13 @@ import torch.distributed as dist
 from torch import Tensor
 
 from lepton_nb.training import rendezvous
+from lepton_nb.training.engine import PeerLostError
 from lepton_nb.training.placement import Seat
 
 JOIN_TIMEOUT_S = 60.0
 # Long, as a rank may rightly wait for a slow one; the supervisors end a group whose member died.
 STEP_TIMEOUT_S = 1800.0
-
-
-class PeerLostError(Exception):
-    """Another rank went away in the middle of a sum; that rank's own error is the cause."""
+_DTYPES = (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool)
 
 
 class Group:
@@ -61,6 +59,31 @@ class Group:
         """Overwrite `values` by those of rank 0."""
         if self.ranks > 1:
             self._meet(lambda: dist.broadcast(values, 0))
+
+    def gather(self, parts: Sequence[Tensor]) -> Tensor:
+        """The rows of all ranks' `parts` (rows, ...), in the order of the ranks, on every rank.
+
+        A rank without rows gives no parts; at least one rank has some.
+        """
+        mine = torch.cat(list(parts)) if parts else torch.zeros(0, device=self.device)
+        if self.ranks == 1:
+            return mine
+        # Rows, then the other sizes (and how many there are), as a rank without rows does not know them.
+        shapes = torch.zeros(self.ranks, 10, dtype=torch.int64)
+        shapes[self.rank, 0] = len(mine)
+        if parts:
+            shapes[self.rank, 1] = mine.dim() - 1
+            shapes[self.rank, 2 : 1 + mine.dim()] = torch.tensor(mine.shape[1:])
+            shapes[self.rank, 9] = _DTYPES.index(mine.dtype)
+        shapes = self.sum_(shapes.to(self.device)).cpu()
+        known = shapes[int(shapes[:, 0].argmax())]
+        row = known[2 : 2 + int(known[1])].tolist()
+        most = int(shapes[:, 0].max())
+        padded = torch.zeros(most, *row, dtype=_DTYPES[int(known[9])], device=self.device)
+        padded[: len(mine)] = mine.reshape(len(mine), *row)
+        found = [torch.empty_like(padded) for _ in range(self.ranks)]
+        self._meet(lambda: dist.all_gather(found, padded))
+        return torch.cat([rows[:count] for rows, count in zip(found, shapes[:, 0].tolist(), strict=True)])
 
     def close(self) -> None:
         """Leave the group, once every rank is done."""

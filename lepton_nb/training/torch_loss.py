@@ -9,16 +9,19 @@ from lepton_nb.training.spec import Task
 
 
 def fitting(output: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor]:
-    """Output and target in the shapes and dtypes that the loss of `task` takes: (rows,) or (rows, classes)."""
+    """Output and target in the shapes and dtypes that the loss of `task` takes: (values,) or (values, classes).
+
+    A row with a target of several steps has as many values.
+    """
     if task == "multiclass":
-        return output, target.long()
-    return output.reshape(-1), target
+        return output.reshape(-1, output.shape[-1]), target.reshape(-1).long()
+    return output.reshape(-1), target.reshape(-1)
 
 
 def loss_sum(output: Tensor, target: Tensor, task: Task, weights: Tensor | None = None) -> Tensor:
-    """The loss summed over rows: binary cross-entropy of logits, cross-entropy of logits, or squared error.
+    """The loss summed over values: binary cross-entropy of logits, cross-entropy of logits, or squared error.
 
-    weights: what each row counts (rows,); one without.
+    weights: what each value counts (values,); one without.
     """
     reduction = "sum" if weights is None else "none"
     if task == "binary":
@@ -31,7 +34,7 @@ def loss_sum(output: Tensor, target: Tensor, task: Task, weights: Tensor | None 
 
 
 def figure_sum(output: Tensor, target: Tensor, task: Task) -> Tensor:
-    """Rows predicted right (classes), or the sum of absolute errors (regression)."""
+    """Values predicted right (classes), or the sum of absolute errors (regression)."""
     if task == "binary":
         return ((output > 0) == (target > 0.5)).sum()
     if task == "multiclass":

@@ -1,23 +1,33 @@
-"""What a PyTorch rank makes before its first step: the model, its task, the optimizer, and memory for gradients."""
+"""What a PyTorch rank makes before its first step: the model and the optimizer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models
-from lepton_nb.training.spec import Task, TrainingSpec
-from lepton_nb.training.tasks import check_target, output_width, resolve_task
+from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.torch_group import Group
-from lepton_nb.training.torch_rows import Table
+from lepton_nb.training.torch_parallel import learnt
 
 
-def build(model: Any, features: int, spec: TrainingSpec, group: Group) -> nn.Module:
+def dtype_of(precision: str) -> torch.dtype:
+    """The type of the weights and of the rows: a mixed precision keeps them in 32 bits."""
+    return torch.float64 if precision == "float64" else torch.float32
+
+
+def build(model: Any, shape: tuple[int, ...], spec: TrainingSpec, group: Group) -> nn.Module:
     """The model with rank 0's weights. Raises TrainingError for layers whose result depends on the number of ranks."""
-    built = models.build(model, features, spec.seed).to(group.device, getattr(torch, spec.precision))
+    built = models.build(model, shape, spec.seed)
+    if not isinstance(built, nn.Module):
+        raise TrainingError(
+            f"the model function returned a {type(built).__name__}, and framework='torch' was asked for or assumed; "
+            "return a torch.nn.Module, or say framework='keras'"
+        )
+    built = built.to(group.device, dtype_of(spec.precision))
     if group.ranks > 1:
         for name, part in built.named_modules():
             if isinstance(part, nn.modules.batchnorm._BatchNorm):
@@ -26,49 +36,11 @@ def build(model: Any, features: int, spec: TrainingSpec, group: Group) -> nn.Mod
                     "would depend on their number; use LayerNorm or GroupNorm instead, or workers=1",
                     layer=name,
                 )
+    learnt(built)
     with torch.no_grad():
         for value in (*built.parameters(), *built.buffers()):
             group.share_(value.detach())
     return built
-
-
-def settle_task(model: nn.Module, spec: TrainingSpec, train: Table, validation: Table | None) -> Task:
-    """What the model's outputs for these rows mean. Raises TrainingError where the two do not fit."""
-    features, _ = train.span(0, min(2, len(train)))
-    model.eval()
-    try:
-        with torch.no_grad():
-            output = model(features)
-    except Exception as error:
-        raise TrainingError(
-            f"the model cannot take a batch of the shape {tuple(features.shape)} (rows, features): {error}"
-        ) from error
-    if not isinstance(output, Tensor):
-        raise TrainingError(f"the model returns a {type(output).__name__}; return one tensor (rows, outputs)")
-    task = resolve_task(spec.loss, tuple(output.shape), train.target_values)
-    if validation is not None:
-        check_target(task, validation.target_values, output_width(tuple(output.shape)), "the validation data's target")
-    return task
-
-
-def learnt(model: nn.Module) -> list[nn.Parameter]:
-    """The weights that are trained. Raises TrainingError where there are none."""
-    found = [value for value in model.parameters() if value.requires_grad]
-    if not found:
-        raise TrainingError("the model has no weights to train; unfreeze some (requires_grad=True)")
-    return found
-
-
-def shared_gradients(model: nn.Module, more: int) -> Tensor:
-    """One tensor that holds every gradient, then `more` numbers: one sum over ranks a step."""
-    values = learnt(model)
-    size = sum(value.numel() for value in values)
-    shared = torch.zeros(size + more, dtype=values[0].dtype, device=values[0].device)
-    start = 0
-    for value in values:
-        value.grad = shared[start : start + value.numel()].view_as(value)
-        start += value.numel()
-    return shared
 
 
 def make_optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimizer:

@@ -1,22 +1,16 @@
-"""All that a PyTorch loop needs to go on to the very numbers of a run that was never interrupted."""
+"""All that a PyTorch engine needs to go on to the very numbers of a run that was never interrupted."""
 
 from __future__ import annotations
 
 import io
 import pickle
-import zlib
 from typing import Any
 
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.torch_group import Group
-
-# Options that say which numbers come next; others, such as epochs or learning_rate, may be changed on the way.
-SAME = ("seed", "batch_size", "precision", "optimizer")
 
 
 def packed(state: dict[str, Any]) -> bytes:
@@ -31,33 +25,59 @@ def unpacked(content: bytes) -> dict[str, Any]:
     try:
         state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise TrainingError(f"the checkpoint cannot be read: {error}") from error
+        raise TrainingError(f"the checkpoint cannot be read as one of a PyTorch run: {error}") from error
     if not isinstance(state, dict) or "identity" not in state:
         raise TrainingError("the checkpoint is not one of a PyTorch run; give the folder of this run's checkpoints")
     return state
 
 
-def identity(spec: TrainingSpec, model: nn.Module, features: int, target: npt.NDArray[Any]) -> dict[str, Any]:
-    """What must be the same when a run goes on."""
-    return {
-        **{name: getattr(spec, name) for name in SAME},
-        "training rows": len(target),
-        "features": features,
-        "target values (checksum)": zlib.crc32(target.tobytes()),
-        "weights": {name: list(value.shape) for name, value in model.state_dict().items()},
-    }
+def local(value: Tensor) -> Tensor:
+    """This rank's part of a weight that FSDP has dealt out; the weight itself otherwise."""
+    dealt: Any = value
+    part: Tensor = dealt.to_local() if _is_dealt(value) else value
+    return part
 
 
-def check(found: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise TrainingError that names the first thing that is not as it was."""
-    for name, value in now.items():
-        if found.get(name) != value:
-            was, new = (f"{name} {it}" if name != "weights" else "other weights" for it in (found.get(name), value))
-            raise TrainingError(
-                f"the checkpoint was made with {was}, and this run has {new}; give the same model, rows and options, "
-                "or start anew without resume",
-                name=name,
-            )
+def weights(model: nn.Module) -> dict[str, Tensor]:
+    """The state dict with whole values; all ranks take part where FSDP has dealt them out."""
+    if not _has_dealt(model):
+        return model.state_dict()
+    from torch.distributed.checkpoint.state_dict import get_model_state_dict
+
+    return get_model_state_dict(model, options=_whole())  # type: ignore[return-value]
+
+
+def put_weights(model: nn.Module, values: dict[str, Tensor]) -> None:
+    """The opposite of `weights`."""
+    if not _has_dealt(model):
+        model.load_state_dict(values)
+        return
+    from torch.distributed.checkpoint.state_dict import set_model_state_dict
+
+    set_model_state_dict(model, values, options=_whole())  # type: ignore[arg-type]
+
+
+def optimizer(model: nn.Module, made: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer's state dict with whole values."""
+    if not _has_dealt(model):
+        found: dict[str, Any] = made.state_dict()
+        return found
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+
+    return get_optimizer_state_dict(model, made, options=_whole())
+
+
+def put_optimizer(model: nn.Module, made: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """The opposite of `optimizer`; settings such as the learning rate may have changed on the way and stay."""
+    settings = [{name: value for name, value in group.items() if name != "params"} for group in made.param_groups]
+    if _has_dealt(model):
+        from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
+
+        set_optimizer_state_dict(model, made, state, options=_whole())
+    else:
+        made.load_state_dict(state)
+    for group, setting in zip(made.param_groups, settings, strict=True):
+        group |= setting
 
 
 def random_states(group: Group) -> list[Tensor]:
@@ -81,3 +101,17 @@ def set_random_state(states: list[Tensor], group: Group, seed: int, step: int) -
     torch.set_rng_state(states[group.rank][:size].clone())
     if with_cuda:
         torch.cuda.set_rng_state(states[group.rank][size:].clone(), group.device)
+
+
+def _whole() -> Any:
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+    return StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def _is_dealt(value: Any) -> bool:
+    return hasattr(value, "to_local")
+
+
+def _has_dealt(model: nn.Module) -> bool:
+    return any(_is_dealt(value) for value in model.parameters())

@@ -1,21 +1,22 @@
 """A trained model with all that belongs to it: how rows are read, the task, the history. It can be saved and loaded.
 
 The folder of a saved model is portable. Nothing in it is executed when it is read: model.json says what the model, the
-preparation and the versions were, weights.pt holds tensors alone, and the history lies beside them as JSON lines.
+preparation and the versions were, weights.pt (PyTorch) or weights.npz (Keras) holds numbers alone, and the history lies
+beside them as JSON lines.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import importlib.metadata
-import io
 import json
 import os
-import pickle
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ import polars as pl
 from lepton_nb.data.transform import NumberColumn, TextColumn, Transform
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models
+from lepton_nb.training.batches import TargetFacts
 from lepton_nb.training.history import History
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
@@ -38,8 +40,10 @@ if TYPE_CHECKING:
 
 PREDICTION_BATCH = 16_384
 FORMAT = 1
-MODEL, WEIGHTS, EPOCHS, STEPS = "model.json", "weights.pt", "epochs.jsonl", "steps.jsonl"
-_VERSIONS = ("lepton-nb", "torch", "numpy", "polars")
+MODEL, EPOCHS, STEPS = "model.json", "epochs.jsonl", "steps.jsonl"
+WEIGHTS = {"torch": "weights.pt", "keras": "weights.npz"}
+_VERSIONS = ("lepton-nb", "numpy", "polars")
+_VERSIONS_OF = {"torch": ("torch",), "keras": ("keras", "tensorflow")}
 
 
 @dataclass(eq=False)
@@ -57,21 +61,18 @@ class Trained:
     history: pl.DataFrame
     steps: pl.DataFrame
     facts: dict[str, Any]
-    _model: torch.nn.Module | None = None
+    framework: str = "torch"
+    _model: Any = None
 
     @property
-    def model(self) -> torch.nn.Module:
-        """The trained module, on the CPU, ready to predict. Raises TrainingError if the weights are of another one."""
-        if self._model is None:
-            import torch
+    def model(self) -> torch.nn.Module | Any:
+        """The torch.nn.Module (on the CPU) or keras.Model, ready to predict.
 
-            built = models.build(self.described, len(self.reader.names), self.seed)
-            built = built.to("cpu", getattr(torch, self.reader.dtype))
-            try:
-                built.load_state_dict(torch.load(io.BytesIO(self.weights), weights_only=True))
-            except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-                raise TrainingError(f"the weights do not fit the model: {error}") from error
-            self._model = built.eval()
+        Raises TrainingError if the weights are of another one.
+        """
+        if self._model is None:
+            reader = self.reader
+            self._model = self._frame().read(self.described, reader.row_shape, self.seed, reader.dtype, self.weights)
         return self._model
 
     def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
@@ -86,7 +87,8 @@ class Trained:
         rows = self.reader.read(test, need_target=True, what="the test data")
         assert rows.target is not None
         outputs = self._outputs(rows)
-        check_target(self.task, rows.target, 1 if outputs.ndim == 1 else outputs.shape[1])
+        width = outputs.shape[-1] if self.task == "multiclass" else 1
+        check_target(self.task, TargetFacts.of(rows.target), width, "the test data's target")
         return metrics.evaluate(self.task, rows.target, outputs)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -121,7 +123,7 @@ class Trained:
         return folder
 
     def _write(self, folder: Path) -> None:
-        (folder / WEIGHTS).write_bytes(self.weights)
+        (folder / WEIGHTS[self.framework]).write_bytes(self.weights)
         for name, table in ((EPOCHS, self.history), (STEPS, self.steps)):
             table.write_ndjson(folder / name)
         (folder / MODEL).write_text(json.dumps(self._told(), indent=2, allow_nan=False) + "\n")
@@ -134,31 +136,34 @@ class Trained:
         reader = self.reader
         return {
             "format": FORMAT,
-            "framework": "torch",
+            "framework": self.framework,
             "model": models.told(self.described),
             "task": self.task,
             "features": list(reader.names),
             "target": reader.target_name,
             "precision": reader.dtype,
+            "row_shape": None if reader.shape is None else list(reader.shape),
+            "divisor": reader.divisor,
             "seed": self.seed,
             "preparation": None if reader.transform is None else _told_of_transform(reader.transform),
             "training": self.facts,
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS},
+            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS + _VERSIONS_OF[self.framework]},
         }
 
-    def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
-        """Raw outputs, (rows,) or (rows, classes)."""
-        model = self.model
-        import torch
+    def _frame(self) -> ModuleType:
+        """What the framework of the model can do."""
+        return importlib.import_module(f"lepton_nb.training.{self.framework}_model")
 
-        dtype = getattr(torch, self.reader.dtype)
+    def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Raw outputs: (rows,), (rows, classes), (rows, steps) or (rows, steps, classes)."""
+        model, ask = self.model, self._frame().outputs
         found = []
-        with torch.inference_mode():
-            for start in range(0, len(rows), PREDICTION_BATCH):
-                part = np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH])
-                found.append(model(torch.tensor(part, dtype=dtype)).double().numpy())
-        outputs = np.concatenate(found)
-        return outputs if self.task == "multiclass" else outputs.reshape(-1)
+        for start in range(0, len(rows), PREDICTION_BATCH):
+            part = self.reader.numbers(np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH]))
+            found.append(ask(model, part))
+        outputs: npt.NDArray[np.float64] = np.concatenate(found)
+        one = outputs.ndim > 1 and outputs.shape[-1] == 1 and self.task != "multiclass"
+        return outputs[..., 0] if one else outputs
 
 
 def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Trained:
@@ -171,7 +176,10 @@ def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Tra
     folder = Path(path)
     try:
         told = json.loads((folder / MODEL).read_text())
-        weights = (folder / WEIGHTS).read_bytes()
+        framework = told.get("framework", "torch") if isinstance(told, dict) else "torch"
+        if framework not in WEIGHTS:
+            raise ValueError(f"the framework {framework!r} is not known")
+        weights = (folder / WEIGHTS[framework]).read_bytes()
         history = History()
         for row in _lines(folder / EPOCHS):
             history.add_epoch(row)
@@ -193,10 +201,26 @@ def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Tra
         if model is None:
             model = models.described(told["model"])
         transform = None if told["preparation"] is None else _transform_of(told["preparation"])
-        reader = Reader(tuple(told["features"]), told["target"], told["precision"], transform)
+        shape = told.get("row_shape")
+        reader = Reader(
+            tuple(told["features"]),
+            told["target"],
+            told["precision"],
+            transform,
+            None if shape is None else tuple(shape),
+            told.get("divisor", 1.0),
+        )
         task: Task = told["task"]
         found = Trained(
-            model, reader, task, weights, told["seed"], history.epochs(task), history.steps(), told["training"]
+            model,
+            reader,
+            task,
+            weights,
+            told["seed"],
+            history.epochs(task),
+            history.steps(),
+            told["training"],
+            framework,
         )
     except (KeyError, TypeError) as error:
         raise TrainingError(f"the saved model in {folder} is damaged: {error!r}", path=str(folder)) from error

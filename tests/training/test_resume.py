@@ -11,15 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from loops import loop_of, torch_engine, write_rows
+
 import lepton_nb as lnb
 from lepton_nb.events import Progress, Status
 from lepton_nb.training import checkpoint
-from lepton_nb.training.placement import place
 from lepton_nb.training.spec import TrainingSpec
-from lepton_nb.training.torch_group import Group
-from lepton_nb.training.torch_loop import Loop
 
-ALONE = place(("tcp://127.0.0.1:1",), 1)[0]
 OPTIONS = {
     "epochs": 5, "batch_size": 30, "learning_rate": 0.05, "schedule": "cosine", "warmup_steps": 3, "clip_norm": 0.5,
     "accumulation": 2, "log_every_steps": 3, "seed": 4, "class_weights": "balanced", "patience": 4,
@@ -37,16 +35,13 @@ def rows(seed=0):
 
 def run_loop(folder, *, resume=None, stop_at=None, **options):
     """A loop of one rank over 100 rows (four steps an epoch), and all that it sent."""
-    folder.mkdir(exist_ok=True)
-    for part, (features, target) in {"train": rows(), "validation": rows(1)}.items():
-        np.save(folder / f"{part}_features.npy", features)
-        np.save(folder / f"{part}_target.npy", target)
-    if resume is not None:
-        np.save(folder / "resume.npy", np.frombuffer(checkpoint.newest(resume), np.uint8))
+    write_rows(folder, train=rows(), validation=rows(1))
     sent = []
 
     class Notebook:
         """Wants a stop from one step on."""
+
+        pauses = 0
 
         @property
         def stopping(self):
@@ -55,15 +50,15 @@ def run_loop(folder, *, resume=None, stop_at=None, **options):
         def send(self, kind, **facts):
             sent.append((kind, facts))
 
-    job = {"model": noisy(), "spec": TrainingSpec(**options), "features": 3}
-    loop = Loop(job, folder, Group(ALONE, torch.device("cpu")), Notebook())
+    state = None if resume is None else checkpoint.newest(resume)
+    loop = loop_of(torch_engine, noisy(), TrainingSpec(**options), folder, Notebook(), state)
     loop.run()
     return loop, sent
 
 
 def figures(loop, sent):
     """All that must be the same: weights, and every number of the history, the last word on each."""
-    weights = torch.cat([value.detach().reshape(-1) for value in loop.model.parameters()]).tolist()
+    weights = torch.cat([value.detach().reshape(-1) for value in loop.engine.model.parameters()]).tolist()
     steps, epochs = {}, {}
     for kind, facts in sent:
         if kind == "steps":

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 import lepton_nb as lnb
+from lepton_nb.training.batches import TargetFacts
 from lepton_nb.training.tasks import resolve_task
 
 ZERO_ONE = np.array([0.0, 1.0, 1.0])
@@ -21,7 +22,7 @@ NUMBERS = np.array([0.5, -1.0, 7.0])
     ],
 )
 def test_loss_output_and_target_settle_the_task(loss, shape, target, task):
-    assert resolve_task(loss, shape, target) == task
+    assert resolve_task(loss, shape, TargetFacts.of(target)) == task
 
 
 @pytest.mark.parametrize(
@@ -37,4 +38,4 @@ def test_loss_output_and_target_settle_the_task(loss, shape, target, task):
 )
 def test_what_does_not_fit_is_refused(loss, shape, target, message):
     with pytest.raises(lnb.TrainingError, match=message):
-        resolve_task(loss, shape, target)
+        resolve_task(loss, shape, TargetFacts.of(target))

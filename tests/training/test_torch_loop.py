@@ -5,28 +5,19 @@ import pytest
 import torch
 from torch import nn
 
+from loops import loop_of, torch_engine, write_rows
+
 import lepton_nb as lnb
-from lepton_nb.training.placement import place
 from lepton_nb.training.sharding import epoch_order
 from lepton_nb.training.spec import TrainingSpec
-from lepton_nb.training.torch_group import Group
-from lepton_nb.training.torch_loop import Loop
-
-ALONE = place(("tcp://127.0.0.1:1",), 1)[0]
 
 
 def run_loop(folder, *, stopping=False, validation=None, **options):
     """A loop of one rank over 100 rows, run to its end; and all that it sent."""
-    features, target = rows()
-    np.save(folder / "train_features.npy", features)
-    np.save(folder / "train_target.npy", target)
-    if validation is not None:
-        np.save(folder / "validation_features.npy", validation[0])
-        np.save(folder / "validation_target.npy", validation[1])
-    job = {"model": start(), "spec": TrainingSpec(**options), "features": 3}
+    write_rows(folder, train=rows(), **({} if validation is None else {"validation": validation}))
     sent = []
-    channel = SimpleNamespace(stopping=stopping, send=lambda kind, **facts: sent.append((kind, facts)))
-    loop = Loop(job, folder, Group(ALONE, torch.device("cpu")), channel)
+    channel = SimpleNamespace(stopping=stopping, pauses=0, send=lambda kind, **facts: sent.append((kind, facts)))
+    loop = loop_of(torch_engine, start(), TrainingSpec(**options), folder, channel)
     loop.run()
     return loop, sent
 
@@ -83,7 +74,7 @@ def test_an_epoch_whose_last_step_is_the_last_of_all_is_finished(tmp_path):
 
 
 def weights_of(loop):
-    return torch.cat([value.detach().reshape(-1) for value in loop.model.parameters()]).numpy()
+    return torch.cat([value.detach().reshape(-1) for value in loop.engine.model.parameters()]).numpy()
 
 
 def test_a_run_of_so_many_steps_ends_within_an_epoch(tmp_path):

@@ -1,0 +1,347 @@
+"""The training loop of one rank, whatever the framework: epochs, steps, what is told, checkpoints, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import schedules
+from lepton_nb.training.batches import Batch, Source
+from lepton_nb.training.channel import Channel
+from lepton_nb.training.checkpoint import Store
+from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
+from lepton_nb.training.sharding import steps_per_epoch
+from lepton_nb.training.spec import Task, TrainingSpec
+from lepton_nb.training.tasks import check_target, output_width, resolve_task
+
+SEND_EVERY_S = 0.1
+VALIDATION_BATCH = 8192
+# How often a run writes checkpoints that are only for its own restarts.
+OWN_EVERY_S = 2.0
+# What a checkpoint holds of a loop, by name.
+_KEPT = (
+    "epoch", "batch", "loss_of_epoch", "rows_of_epoch", "loss_since", "rows_since", "best_loss", "epochs_since_best",
+)  # fmt: skip
+# Options that say which numbers come next; others, such as epochs or learning_rate, may be changed on the way.
+SAME = ("seed", "batch_size", "precision", "optimizer")
+
+
+class Loop:
+    """Trains an engine's model on this rank's share of every global batch, in step with the other ranks."""
+
+    def __init__(
+        self,
+        spec: TrainingSpec,
+        engine: Engine,
+        train: Source,
+        validation: Source | None,
+        channel: Channel,
+        resume: bytes | None = None,
+        *,
+        own_checkpoints: bool = False,
+    ) -> None:
+        self._spec = spec
+        # Nobody but the run itself will read them.
+        self._own = own_checkpoints
+        self.engine = engine
+        self._channel = channel
+        self.step = 0
+        self.stopped = False
+        self._train = train
+        self._validation = validation
+        self.task = self._settle_task()
+        engine.begin(self.task, class_weights(spec.class_weights, self.task, train.target))
+        self._steps = spec.total_steps(len(train))
+        self._best_loss: float | None = None
+        self._best_weights: Any = None
+        self._epochs_since_best = 0
+        self._gradient_norm = 0.0
+        self._rate = 0.0
+        # Loss and rows (or what they count) since the last row of `run.steps`, which need not end with an epoch.
+        self._loss_since = 0.0
+        self._rows_since = 0.0
+        self._unsent: list[dict[str, Any]] = []
+        self._sent_s = time.monotonic()
+        # The epoch, the batch within it, and that epoch's loss and what it counts so far.
+        self._epoch = self._batch = 0
+        self._loss_of_epoch = self._rows_of_epoch = 0.0
+        # What was told so far, as a checkpoint holds it; and up to which step one was written.
+        self._told: dict[str, list[dict[str, Any]]] = {"steps": [], "epochs": []}
+        self._saved_step = -1
+        self._saved_s = time.monotonic()
+        self._wanted = Wishes()
+        self._pauses = 0
+        self._elapsed_before_s = 0.0
+        self._identity = {
+            **{name: getattr(spec, name) for name in SAME},
+            "training rows": len(train),
+            "features": list(train.shape),
+            "target values (checksum)": train.checksum,
+            **engine.identity(),
+        }
+        self.state: bytes | None = None
+        if resume is not None:
+            self._restore(engine.unpack(resume))
+        self._store: Store | None = None
+        if spec.checkpoint is not None and engine.rank == 0:
+            self._store = Store(Path(spec.checkpoint), spec.keep_checkpoints)
+
+    def run(self) -> None:
+        """All epochs, or up to the step at which the ranks agree to stop."""
+        self._channel.send("ready", task=self.task, rows=len(self._train), threads=self.engine.threads)
+        self._began_s = time.monotonic() - self._elapsed_before_s
+        self._tell_again()
+        while not self.stopped and not self._finished:
+            self._run_epoch()
+        if self.stopped or (self.step != self._saved_step and not self._own):
+            self._save(keep=self.stopped)
+        if self._best_weights is not None and not self.stopped:
+            self.engine.put_weights(self._best_weights)
+        self._flush()
+
+    def weights(self) -> bytes:
+        """The trained weights, whole on rank 0; all ranks call this."""
+        return self.engine.weights_file()
+
+    def _settle_task(self) -> Task:
+        """What the model's outputs for these rows mean. Raises TrainingError where the two do not fit."""
+        features, _ = self._train.head(2)
+        shape = self.engine.output_shape(features)
+        task = resolve_task(self._spec.loss, shape, self._train.target)
+        if self._validation is not None:
+            width = output_width(shape, self._validation.target.shape)
+            check_target(task, self._validation.target, width, "the validation data's target")
+        return task
+
+    @property
+    def _finished(self) -> bool:
+        # A run that was stopped with the last step of an epoch has still to end that epoch.
+        between = self._batch < steps_per_epoch(len(self._train), self._spec.batch_size)
+        return between and (self.step >= self._steps or self._epochs_since_best == self._spec.patience)
+
+    def _run_epoch(self) -> None:
+        """From where it is to the end of the epoch, or of the run."""
+        spec, engine = self._spec, self.engine
+        began_s = time.monotonic()
+        batches = steps_per_epoch(len(self._train), spec.batch_size)
+        before = self._batch
+        shares = self._train.batches(self._epoch, before, spec.batch_size, spec.seed, engine.rank, engine.ranks)
+        with contextlib.closing(shares):  # type: ignore[type-var]
+            while self._batch < batches:
+                if self.step == self._steps:
+                    self._require_finite()
+                    return
+                wishes = self._take_step(next(shares))
+                if wishes.pause:
+                    began_s += self._pause()
+                self.stopped = wishes.stop
+                if wishes.stop and self._batch < batches:
+                    self._require_finite()
+                    return
+                self._wanted = wishes
+                if self._batch < batches and self._due():
+                    self._save()
+        self._require_finite()
+        taken = min((batches - before) * spec.batch_size, len(self._train))
+        row = {
+            "epoch": self._epoch + 1,
+            "step": self.step,
+            "loss": self._loss_of_epoch / self._rows_of_epoch,
+            # Null where an epoch was gone on with after its last step.
+            "rows_per_s": taken / (time.monotonic() - began_s) if taken else None,
+        }
+        if self.stopped:
+            # Whoever stops a run does not want to wait; it is validated when it goes on.
+            self._save()
+        else:
+            row |= self._validate()
+        better = not self.stopped and self._remember(row)
+        self._flush()
+        self._tell_epoch({**row, "elapsed_s": time.monotonic() - self._began_s})
+        self._epoch, self._batch = self._epoch + 1, 0
+        self._loss_of_epoch = self._rows_of_epoch = 0.0
+        if not self.stopped and (better or self._due(epoch_over=True)):
+            self._save(best=better)
+
+    def _take_step(self, batch: Batch) -> Wishes:
+        """One step, noted; what the ranks want to happen after it."""
+        spec = self._spec
+        tell = (self.step + 1) % spec.log_every_steps == 0
+        rate = schedules.rate(spec.learning_rate, spec.schedule, spec.warmup_steps, self.step, self._steps)
+        outcome = self.engine.step(batch, rate, self._wishes(), spec.clip_norm, tell=tell)
+        if not np.isfinite(outcome.loss):
+            raise TrainingError(
+                f"the loss is {outcome.loss} at step {self.step + 1} (epoch {self._epoch + 1}, batch "
+                f"{self._batch + 1}); try a smaller learning_rate (now {spec.learning_rate}), and look for extreme "
+                "values in the features",
+                step=self.step + 1,
+                epoch=self._epoch + 1,
+                batch=self._batch + 1,
+            )
+        self._note_step(outcome, rate)
+        if tell:
+            self._note(self._epoch)
+        return outcome.wishes
+
+    def _note_step(self, outcome: Outcome, rate: float) -> None:
+        loss = outcome.loss * outcome.counted
+        self._loss_of_epoch += loss
+        self._rows_of_epoch += outcome.counted
+        self._loss_since += loss
+        self._rows_since += outcome.counted
+        self._rate = rate
+        if outcome.gradient_norm is not None:
+            self._gradient_norm = outcome.gradient_norm
+        self.step += 1
+        self._batch += 1
+
+    def _wishes(self) -> Wishes:
+        # By rank 0's clock alone, as all must write at the same step.
+        own = self._own and self.engine.rank == 0
+        return Wishes(
+            self._channel.stopping,
+            self._channel.pauses > self._pauses,
+            own and time.monotonic() - self._saved_s >= OWN_EVERY_S,
+        )
+
+    def _pause(self) -> float:
+        """Wait until the run goes on or is stopped, on every rank after the same step; the seconds that it took."""
+        began_s = time.monotonic()
+        self._pauses += 1
+        self._flush()
+        if self.engine.rank == 0:
+            self._channel.send("paused", step=self.step, number=self._pauses)
+        self._channel.wait_resumed(self._pauses)
+        took_s = time.monotonic() - began_s
+        self._began_s += took_s
+        if self.engine.rank == 0:
+            self._channel.send("resumed", step=self.step, number=self._pauses)
+        return took_s
+
+    def _tell_epoch(self, row: dict[str, Any]) -> None:
+        if self.engine.rank == 0:
+            self._told["epochs"].append(row)
+            self._channel.send("epoch", row=row)
+
+    def _remember(self, row: dict[str, Any]) -> bool:
+        """Note whether this epoch has the lowest validation loss, and keep its weights where they may be wanted."""
+        if self._validation is None:
+            return False
+        self._epochs_since_best += 1
+        if self._best_loss is not None and not row["validation_loss"] < self._best_loss:
+            return False
+        self._best_loss, self._epochs_since_best = row["validation_loss"], 0
+        if self._spec.patience is not None:
+            self._best_weights = self.engine.copy_weights()
+        return True
+
+    def _due(self, *, epoch_over: bool = False) -> bool:
+        """Whether a checkpoint is to be written now; the same on every rank."""
+        if self._own:
+            return self._wanted.save
+        every = self._spec.checkpoint_every_steps
+        return epoch_over if every is None else self.step % every == 0
+
+    def _save(self, *, best: bool = False, keep: bool = False) -> None:
+        """Write a checkpoint, if any are wanted; all ranks do this at the same step. keep: hold it in `state` too."""
+        if self._spec.checkpoint is None and not keep:
+            return
+        engine = self.engine
+        state = engine.state()
+        self._saved_step = self.step
+        self._saved_s = time.monotonic()
+        if engine.rank != 0:
+            return
+        self._flush()
+        packed = engine.pack(
+            {
+                "identity": self._identity,
+                "step": self.step,
+                "position": {name: getattr(self, f"_{name}") for name in _KEPT},
+                "elapsed_s": time.monotonic() - self._began_s,
+                "told": self._told,
+                "best_weights": self._best_weights,
+                "engine": state,
+            }
+        )
+        if self._store is not None:
+            self._store.save(self.step, packed, best=best)
+        if keep:
+            self.state = packed
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        check(state["identity"], self._identity)
+        self._best_weights = state["best_weights"]
+        self.step = self._saved_step = state["step"]
+        for name in _KEPT:
+            setattr(self, f"_{name}", state["position"][name])
+        self._elapsed_before_s = state["elapsed_s"]
+        self._told = state["told"]
+        self.engine.restore(state["engine"], self.step)
+
+    def _tell_again(self) -> None:
+        """What the run told before it was gone on with."""
+        if self.engine.rank == 0:
+            if self._told["steps"]:
+                self._channel.send("steps", rows=self._told["steps"])
+            for row in self._told["epochs"]:
+                self._channel.send("epoch", row=row)
+
+    def _require_finite(self) -> None:
+        # A loss is measured before its step, so it cannot show what the last step did to the weights.
+        name = self.engine.not_finite()
+        if name is not None:
+            raise TrainingError(
+                f"the weights {name} are not finite after step {self.step}; try a smaller learning_rate "
+                f"(now {self._spec.learning_rate})",
+                step=self.step,
+            )
+
+    def _validate(self) -> dict[str, float]:
+        if self._validation is None:
+            return {}
+        engine = self.engine
+        pieces = self._validation.pieces(engine.rank, engine.ranks, VALIDATION_BATCH)
+        figures = engine.validate(pieces, len(self._validation))
+        return {f"validation_{name}": value for name, value in figures.items()}
+
+    def _note(self, epoch: int) -> None:
+        now_s = time.monotonic()
+        loss = self._loss_since / self._rows_since
+        self._loss_since, self._rows_since = 0.0, 0.0
+        self._unsent.append(
+            {
+                "step": self.step,
+                "epoch": epoch + 1,
+                "loss": loss,
+                "gradient_norm": self._gradient_norm,
+                "learning_rate": self._rate,
+                "elapsed_s": now_s - self._began_s,
+            }
+        )
+        if now_s - self._sent_s >= SEND_EVERY_S:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._unsent and self.engine.rank == 0:
+            self._channel.send("steps", rows=self._unsent)
+            self._told["steps"] += self._unsent
+        self._unsent = []
+        self._sent_s = time.monotonic()
+
+
+def check(found: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise TrainingError that names the first thing that is not as it was when the checkpoint was made."""
+    for name, value in now.items():
+        if found.get(name) != value:
+            was, new = (f"{name} {it}" if name != "weights" else "other weights" for it in (found.get(name), value))
+            raise TrainingError(
+                f"the checkpoint was made with {was}, and this run has {new}; give the same model, rows and options, "
+                "or start anew without resume",
+                name=name,
+            )

@@ -1,0 +1,142 @@
+"""`train`: options, model and data are checked, and a run is started."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import checkpoint, models
+from lepton_nb.training.placement import place
+from lepton_nb.training.rows import training_rows
+from lepton_nb.training.run import TrainingRun
+from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
+
+if TYPE_CHECKING:
+    from lepton_nb.cluster.session import Cluster
+    from lepton_nb.data.frames import Frame
+    from lepton_nb.data.transform import Prepared
+
+
+def train(
+    model: models.Model,
+    data: Prepared | Frame,
+    *,
+    target: str | None = None,
+    workers: int | tuple[int, int] = 2,
+    epochs: int = 10,
+    batch_size: int = 256,
+    cluster: Cluster | None = None,
+    **options: Any,
+) -> TrainingRun:
+    """Start to train `model` on `workers` workers, and return at once.
+
+    model: a torch.nn.Module or a Keras model (a copy is trained), a function that builds one (called with the number
+        of features, or the shape of a row, if it takes an argument), or a description such as `lnb.models.mlp()`. The
+        model gives logits for classes, (rows,), (rows, 1) or (rows, classes), without sigmoid or softmax.
+    data: what `lnb.prepare` returned, or any frame with numeric columns, of which `target` is learnt.
+    batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
+        but for random noise inside the model (dropout).
+    workers: how many, or the least and the most of them.
+    cluster: where to train; by default a cluster is started for this run and closed at its end.
+    options: see TrainingSpec, such as learning_rate=1e-3, optimizer="adam", loss="auto", validation=rows, seed=0.
+
+    Raises TrainingError for options, data or a cluster that do not fit; what goes wrong later is raised by `wait`.
+    """
+    before = options.pop("resume") if isinstance(options.get("resume"), TrainingRun) else None
+    spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
+    models.check(model)
+    spec = _with_framework(model, _with_task_of(model, spec))
+    if cluster is not None:
+        _check_cluster(cluster)
+    for name in ("patience", "metrics"):
+        if getattr(spec, name) and spec.validation is None:
+            what = "the validation loss" if name == "patience" else "validation rows"
+            raise TrainingError(f"{name} looks at {what}; give rows for it: validation=...")
+    if before is not None:
+        spec = _after(before, spec)
+    spec, resumed = _with_checkpoints(spec)
+    if before is not None:
+        resumed = before.state
+    own: tempfile.TemporaryDirectory[str] | None = None
+    rows, reader = training_rows(data, spec.target, spec.row_dtype)
+    validation = None
+    if spec.validation is not None:
+        validation = reader.read(spec.validation, need_target=True, what="the validation data")
+    if cluster is not None:
+        place(cluster.workers, spec.least_workers)
+    if spec.max_restarts and spec.checkpoint is None:
+        own = tempfile.TemporaryDirectory(prefix="lepton-nb-checkpoints-")
+        spec = replace(spec, checkpoint=own.name)
+    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed, own).start()
+
+
+def _with_framework(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
+    """The spec with the framework of the model; a function is taken for one that builds a torch.nn.Module."""
+    found = models.framework_of(model)
+    if spec.framework == "auto":
+        return replace(spec, framework=found or "torch")
+    if found is not None and found != spec.framework:
+        raise TrainingError(
+            f"the model is one of {found}, and framework={spec.framework!r}; leave framework out, or give another model"
+        )
+    return spec
+
+
+def _after(before: TrainingRun, spec: TrainingSpec) -> TrainingSpec:
+    """The spec of a run that goes on from where `before` was stopped, in its folder of checkpoints if it has one."""
+    if before.state is None:
+        raise TrainingError(
+            f"{before.name} cannot be gone on with: it is {before.status.value}, and only a run that was stopped has "
+            "its state; for others give the folder of their checkpoints: resume='folder'"
+        )
+    if spec.checkpoint is None and before.spec.checkpoint is not None and not before.has_own_checkpoints:
+        return replace(spec, checkpoint=before.spec.checkpoint, resume=before.spec.checkpoint)
+    return spec
+
+
+def _with_checkpoints(spec: TrainingSpec) -> tuple[TrainingSpec, bytes | None]:
+    """The spec with one whole path to write checkpoints to, if any, and the state to go on from, if any."""
+    resumed = None if spec.resume is None else checkpoint.newest(spec.resume)
+    folder = spec.checkpoint
+    if folder is None and spec.resume is not None and os.path.isdir(spec.resume):
+        folder = spec.resume
+    if folder is None:
+        return spec, resumed
+    path = Path(folder).absolute()
+    if path.exists() and not path.is_dir():
+        raise TrainingError(f"checkpoint={str(path)!r} is a file; give a folder", path=str(path))
+    mine = spec.resume is not None and path == Path(spec.resume).absolute()
+    if not mine and path.is_dir() and checkpoint.steps(path):
+        raise TrainingError(
+            f"{path} holds the checkpoints of another run; go on with that one (resume={str(folder)!r}), or choose "
+            "another folder",
+            path=str(path),
+        )
+    return replace(spec, checkpoint=str(path)), resumed
+
+
+def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
+    """The spec with the loss of a described model's task, which "auto" would otherwise guess from the target."""
+    if not isinstance(model, models.Description):
+        return spec
+    if spec.loss == "auto":
+        return replace(spec, loss=LOSS_OF_TASK[model.task])
+    if TASK_OF_LOSS[spec.loss] != model.task:
+        raise TrainingError(
+            f"the model has task={model.task!r}, and loss={spec.loss!r} is for {TASK_OF_LOSS[spec.loss]!r}; "
+            "change one of them, or leave the loss out"
+        )
+    return spec
+
+
+def _check_cluster(cluster: Any) -> None:
+    missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]
+    if missing:
+        raise TrainingError(
+            f"cluster is a {type(cluster).__name__}; give an lnb.Cluster, as in "
+            "lnb.train(model, data, cluster=lnb.Cluster(workers=2))"
+        )
