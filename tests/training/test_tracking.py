@@ -207,6 +207,28 @@ def test_half_a_line_is_cut_off_before_a_run_goes_on(tmp_path):
     assert kinds(path) == [("begin", None), ("step", 2), ("begin", None), ("step", 4)]
 
 
+def test_a_kernel_that_is_killed_leaves_whole_lines(tmp_path):
+    code = """
+import itertools, pathlib, sys
+from lepton_nb.training.tracking.jsonl import JsonLines
+tracker = JsonLines(pathlib.Path(sys.argv[1]))
+tracker.begin({"name": "a", "options": {}})
+for number in itertools.count():
+    tracker.steps([{"step": number * 50 + i, "epoch": 1, "loss": 0.5} for i in range(50)])
+    print(flush=True)
+"""
+    path = tmp_path / "history.jsonl"
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(20):
+            process.stdout.readline()
+        process.kill()
+    text = path.read_bytes()
+    assert text.endswith(b"\n")
+    assert [line.get("step") for line in lines(path)][1:] == list(range(len(lines(path)) - 1))
+    assert len(lines(path)) > 1_000
+
+
 def test_somebody_else_s_file_is_left_alone(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("Buy milk.\n")
@@ -285,7 +307,7 @@ def test_tensorboard_shows_the_way_that_a_run_took_in_the_end(tmp_path):
     tell(EventFiles(tmp_path), RESUMED, [step(2), step(4), step(6, loss=0.125)])
     numbers, _ = shown(tmp_path)
     assert numbers["train/loss"] == [(2, 0.5), (4, 0.25), (6, 0.125)]
-    assert numbers["epoch/loss"] == []
+    assert numbers.get("epoch/loss", []) == []
     # And a third session knows what the second has made of it.
     tell(EventFiles(tmp_path), RESUMED, [step(6, loss=0.125), step(8, loss=0.0625)])
     assert shown(tmp_path)[0]["train/loss"] == [(2, 0.5), (4, 0.25), (6, 0.125), (8, 0.0625)]
@@ -519,7 +541,7 @@ def test_trouble_that_nobody_has_heard_of_is_raised_at_the_end_though_it_is_over
     apart.begin(FACTS)
     notes.may.set()
     while apart._error is None:
-        pass
+        threading.Event().wait(0.01)
     notes.trouble = None
     with pytest.raises(ConnectionError):
         apart.end("finished", {})

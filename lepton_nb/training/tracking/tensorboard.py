@@ -47,15 +47,16 @@ class EventFiles:
         """Go on with what the folder holds if facts["resumed"]."""
         events = [self._event(file_version="brain.Event:2")]
         text = _table({"name": facts.get("name", ""), **facts.get("options", {})})
+        texts: dict[str, str] = {}
         try:
+            before = self._ours()
             if facts.get("resumed"):
-                figures, texts = _read(self._ours())
+                figures, texts = _read(before)
                 self._written = Written(figures)
-                if texts.get(OPTIONS_TAG) != text:
-                    events.append(self._text(OPTIONS_TAG, 0, text))
-            else:
-                if self._ours():
-                    events.append(self._from(0))
+            if not before or not facts.get("resumed"):
+                # The first of these in a folder marks a start, and only those after it a start anew.
+                events.append(self._from(0))
+            if texts.get(OPTIONS_TAG) != text:
                 events.append(self._text(OPTIONS_TAG, 0, text))
         finally:
             self._add(events)
