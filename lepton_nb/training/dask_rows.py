@@ -142,7 +142,8 @@ def deliver(
             if not wanted():
                 return False
             try:
-                done, pending = wait(pending, timeout=LOOK_EVERY_S, return_when="FIRST_COMPLETED")
+                with client.as_current():
+                    done, pending = wait(pending, timeout=LOOK_EVERY_S, return_when="FIRST_COMPLETED")
             except TimeoutError:
                 continue
             for future in done:
@@ -284,5 +285,7 @@ def _computed(calls: Sequence[tuple[Any, ...]], client: Client | None) -> list[i
 def _neighbours(client: Client, address: str) -> list[str]:
     """The workers of the host of `address`, which share its disks."""
     host = address.rsplit(":", 1)[0]
-    workers = client.scheduler_info(n_workers=-1)["workers"]
+    assert client.scheduler is not None
+    # Client.scheduler_info may answer from before the workers came.
+    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
     return [other for other in workers if other.rsplit(":", 1)[0] == host] or [address]
