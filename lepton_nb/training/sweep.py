@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
 from lepton_nb.training.placement import place
 from lepton_nb.training.rows import training_rows
-from lepton_nb.training.spec import TrainingSpec
+from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS, TrainingSpec
 from lepton_nb.training.sweep_run import SweepRun
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lepton_nb.data.transform import Prepared
 
 # Options that change where and how surely a trial runs, not what it finds.
-INDIFFERENT = ("workers", "max_restarts", "log_every_steps", "start_timeout_s", "keep_checkpoints")
+INDIFFERENT = ("workers", "max_restarts", "log_every_steps", "start_timeout_s", "keep_checkpoints", "parallel")
 
 
 def sweep(
@@ -64,7 +64,7 @@ def sweep(
         if name not in known:
             raise TrainingError.unknown("option", name, [*known, "cluster"])
     spec = SweepSpec(trials=trials, metric=metric, **{name: options.pop(name) for name in own & options.keys()})
-    given = {"workers": workers, "seed": spec.seed, **options}
+    given = {"workers": workers, "seed": spec.seed, **options, "metrics": _metrics(metric, options.get("metrics", ()))}
     drawn = sweep_space.read(space)
     recipe = Recipe.of(model, drawn)
     for name in drawn:
@@ -79,6 +79,13 @@ def sweep(
         trials_ = Trials(rules, None if folder is None else folder / sweep_folder.JOURNAL)
         run = SweepRun(spec, recipe, trials_, data, given, cluster, folder, held.pop_all())
     return run.start()
+
+
+def _metrics(metric: str, given: str | Sequence[str]) -> tuple[str, ...]:
+    """The further figures that a training measures: those that were given, and the one that is compared."""
+    names = (given,) if isinstance(given, str) else tuple(given)
+    name = str(metric).removeprefix("validation_")
+    return (*names, name) if name != metric and name in CLASS_METRICS + NUMBER_METRICS else names
 
 
 def _rehearse(recipe: Recipe, space: sweep_space.Space, given: Mapping[str, Any]) -> TrainingSpec:
@@ -102,7 +109,7 @@ def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
         if not hasattr(cluster, "workers"):
             raise TrainingError(f"cluster is a {type(cluster).__name__}; give an lnb.Cluster")
         place(cluster.workers, spec.least_workers)
-    _, reader = training_rows(data, spec.target, spec.precision)
+    _, reader = training_rows(data, spec.target, spec.row_dtype)
     if spec.validation is not None:
         reader.read(spec.validation, need_target=True, what="the validation data")
 

@@ -16,10 +16,11 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import sweep_folder
-from lepton_nb.training.run import TrainingRun, train
+from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Drawn, Trials
+from lepton_nb.training.train import train
 from lepton_nb.training.trained import Trained, load
 
 if TYPE_CHECKING:

@@ -195,9 +195,10 @@ class Recipe:
 
 def _parts_of(model: Any) -> tuple[set[str], bool]:
     """The names of the parts of a model that can be drawn, and whether any name will do."""
-    if models.is_module(model):
-        return set(), False
-    if isinstance(model, models.Description):
+    described = isinstance(model, models.Description)
+    if not described and not isinstance(model, type) and models.framework_of(model) is not None:
+        return set(), False  # a module: it is what it is
+    if described:
         told = models.told(model)
         if told is not None:
             return set(told) - _FIXED_FIELDS, False

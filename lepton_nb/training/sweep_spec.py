@@ -20,7 +20,8 @@ class SweepSpec:
     """The options of `lnb.sweep` that are not those of `lnb.train`.
 
     trials: how many trainings, failed ones included; of a resumed sweep: with those that it has.
-    metric: a column of `run.history`; a trial's value is its figure for the epoch whose weights the model has.
+    metric: a column of `run.history`, or "validation_<name>" of a further metric of `lnb.train`, such as
+        "validation_auc"; a trial's value is its figure for the epoch whose weights the model has.
     direction: "minimize", "maximize", or "auto": down for losses and errors, up for accuracy and the like.
     prune: ends a trial after an epoch in which it is poor: "median" one whose best figure so far is worse than the
         median of the complete trials at that epoch, "hyperband" by successive halving; None: no trial.
@@ -61,7 +62,7 @@ class SweepSpec:
     def require_metric(self, spec: TrainingSpec) -> None:
         """Raise TrainingError if a training with the options `spec` does not measure the metric."""
         known = [name for name, dtype in EPOCH_SCHEMA.items() if dtype.is_float()]
-        known += [f"validation_{name}" for name in getattr(spec, "metrics", ())]
+        known += [f"validation_{name}" for name in spec.metrics]
         if self.metric not in known:
             raise TrainingError.unknown("metric", str(self.metric), known)
         if spec.validation is None and self.metric.startswith("validation_"):

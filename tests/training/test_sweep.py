@@ -1,0 +1,356 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import polars as pl
+import pytest
+from torch import nn
+
+import lepton_nb as lnb
+from lepton_nb.events import Progress, Status
+from lepton_nb.training import sweep_folder, sweep_space
+from lepton_nb.training.sweep_space import Choices, Range, Recipe
+from lepton_nb.training.sweep_study import Rules, Trials
+
+NAMES = [f"x{i}" for i in range(4)]
+SPACE = {"learning_rate": (1e-4, 1e-1, "log"), "hidden": [(4,), (8, 8)], "batch_size": (16, 64, 16)}
+
+
+def table(rows=400, seed=0):
+    features = np.random.default_rng(seed).normal(size=(rows, len(NAMES)))
+    return pl.DataFrame(features, schema=NAMES).with_columns(y=pl.Series(features[:, 0] > features[:, 1]))
+
+
+def search(model=None, space=None, **options):
+    given = {"target": "y", "validation": table(200, seed=1), "epochs": 2, **options}
+    return lnb.sweep(model or lnb.models.mlp((4,)), table(), space or {"learning_rate": [0.01, 0.1]}, **given)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ([64, 128], Choices((64, 128))),
+        ([(64,), (128, 64)], Choices(((64,), (128, 64)))),
+        (list(np.array([1, 2])), Choices((1, 2))),
+        ((1e-4, 1e-1, "log"), Range(1e-4, 1e-1, log=True)),
+        ((16, 256, "log"), Range(16, 256, log=True)),
+        ((0, 0.5), Range(0.0, 0.5)),
+        ((0.0, 0.5, 0.1), Range(0.0, 0.5, step=0.1)),
+        (range(8, 33, 8), Range(8, 32, step=8)),
+    ],
+)
+def test_lists_are_choices_and_tuples_are_ranges(entry, expected):
+    assert sweep_space.read({"a": entry}) == {"a": expected}
+    assert all(type(value) in (int, float, tuple) for value in expected.corners())
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({}, "space is {}; give a dictionary such as"),
+        ({"batch_size": 64}, "batch_size is 64 in the space; give a list of choices.* as an option if it is fixed"),
+        ({"hidden": ()}, "hidden is .* a tuple is a range"),
+        ({"optimizer": ("adam", "sgd")}, r"optimizer is \('adam', 'sgd'\) .*; a tuple is a range"),
+        ({"batch_size": [64, 64]}, "the choice 64 twice"),
+        ({"batch_size": []}, "batch_size has no choices"),
+        ({"clip_norm": [1.0, float("nan")]}, "give finite numbers"),
+        ({"learning_rate": (0.1, 0.01)}, "from 0.1 to 0.01 in the space; give the lower end first"),
+        ({"learning_rate": (0, 0.1, "log")}, "a 'log' range starts above 0"),
+        ({"batch_size": (16, 64, 0.5)}, "the step 0.5 from 16 to 64"),
+        ({"batch_size": (True, 64)}, "a tuple is a range"),
+        ({"state": [1, 2]}, "'state' is a column of sweep.trials"),
+        ({3: [1, 2]}, "space names 3"),
+    ],
+)
+def test_a_space_that_cannot_be_drawn_from_is_refused(space, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        sweep_space.read(space)
+
+
+def test_drawn_names_go_to_the_options_or_into_the_model():
+    model = lnb.models.mlp((4,), activation="tanh")
+    recipe = Recipe.of(model, ["learning_rate", "hidden", "dropout"])
+    values = {"learning_rate": 0.1, "hidden": (8, 8), "dropout": 0.5}
+    assert recipe.options_of(values) == {"learning_rate": 0.1}
+    assert recipe.model_of(values) == lnb.models.mlp((8, 8), activation="tanh", dropout=0.5)
+    with pytest.raises(lnb.TrainingError, match="dropout is 3"):
+        recipe.model_of({**values, "dropout": 3})
+    module = nn.Linear(4, 1)
+    assert Recipe.of(module, ["learning_rate"]).model_of({"learning_rate": 0.1}) is module
+
+
+def test_functions_get_the_values_that_they_name():
+    described = Recipe.of(lambda width, depth=1: lnb.models.mlp((width,) * depth), ["width", "batch_size"])
+    assert described.options_of({"width": 3, "batch_size": 8}) == {"batch_size": 8}
+    assert described.model_of({"width": 3, "batch_size": 8}) == lnb.models.mlp((3,))
+
+    def build(width, features, **others):
+        return nn.Sequential(nn.Linear(features, width), nn.Linear(width, len(others)))
+
+    built = Recipe.of(build, ["width", "anything"]).model_of({"width": 3, "anything": None})
+    assert [layer.weight.shape for layer in built(5)] == [(3, 5), (1, 3)]
+
+    without = Recipe.of(lambda width: nn.Linear(4, width), ["width"]).model_of({"width": 2})
+    assert without().weight.shape == (2, 4)
+
+    class Net(nn.Linear):
+        def __init__(self, features, width):
+            super().__init__(features, width)
+
+    assert Recipe.of(Net, ["width"]).model_of({"width": 2})(7).weight.shape == (2, 7)
+    with pytest.raises(lnb.TrainingError, match="takes a, b besides what is drawn"):
+        Recipe.of(lambda a, b, c: None, ["c"]).model_of({"c": 1})
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "message"),
+    [
+        (lnb.models.mlp(), "hiden", "unknown name in the space 'hiden'; did you mean 'hidden'"),
+        (lnb.models.mlp(), "learning_rat", "did you mean 'learning_rate'"),
+        (lambda width: None, "widht", "did you mean 'width'"),
+        (nn.Linear(4, 1), "hidden", "unknown name in the space 'hidden'"),
+        (lnb.models.mlp(), "validation", "validation cannot be drawn; give it as an option of the sweep"),
+    ],
+)
+def test_a_name_that_nothing_takes_is_refused_with_the_closest(model, name, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        Recipe.of(model, [name])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials is 0"),
+        ({"trails": 3}, "unknown option 'trails'; did you mean 'trials'"),
+        ({"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
+        ({"metric": "validation_los"}, "unknown metric 'validation_los'; did you mean 'validation_loss'"),
+        ({"validation": None}, "validation_loss is measured on rows of its own; give them: validation="),
+        ({"direction": "up"}, "unknown direction 'up'"),
+        ({"prune": "medain"}, "unknown prune 'medain'; did you mean 'median'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"path": "a", "resume": "b"}, "give one of them"),
+        ({"target": "z"}, "unknown target column 'z'"),
+        ({"learning_rate": 0.1}, "learning_rate is both drawn and given"),
+        ({"space": {"learning_rate": [-1.0, -2.0]}}, "learning_rate is -1.0; give a number above 0"),
+        ({"space": {"hidden": (8, 64)}}, "hidden is 8; give the sizes of the layers"),
+        ({"cluster": "local"}, "cluster is a str; give an lnb.Cluster"),
+        ({"checkpoint": "folder"}, "unknown option 'checkpoint'"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(options, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        search(**options)
+
+
+def test_a_space_in_which_some_draws_fit_is_not_refused():
+    space = sweep_space.read({"momentum": [0.0, 0.9], "optimizer": ["adam", "sgd"]})
+    assert {"momentum": 0.9, "optimizer": "sgd"} in list(sweep_space.corners(space))
+
+
+def test_without_optuna_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(lnb.TrainingError, match=r'pip install "lepton-nb\[sweep\]"'):
+        search()
+
+
+def rules(**changed):
+    given = {"direction": "minimize", "prune": "median", "startup": 3, "seed": 5, "epochs": 4}
+    return Rules(space=sweep_space.read(SPACE), **{**given, **changed})
+
+
+def judge(values, epoch):
+    """The figure that a training with these values would have after an epoch."""
+    return abs(np.log10(values["learning_rate"]) + 2) + 0.1 * len(values["hidden"]) + 1 / epoch
+
+
+def advance(trials, total, figure=judge):
+    """Go on to `total` trials, as a sweep does; the values drawn by each."""
+    drawn = []
+    while (trial := trials.begin(total)) is not None:
+        drawn.append((trial.number, trial.values))
+        if trial.number == 2:
+            trial.fail("as planned", 0.5)
+        elif any(trial.report(epoch, figure(trial.values, epoch)) for epoch in range(1, 5)):
+            trial.prune(1.0)
+        else:
+            trial.complete(figure(trial.values, 4), 1.0)
+    return drawn
+
+
+@pytest.mark.parametrize("prune", ["median", "hyperband", None])
+def test_a_seed_gives_the_same_draws_also_when_the_sweep_goes_on_elsewhere(tmp_path, prune, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = advance(Trials(rules(prune=prune)), 14)
+        parts = []
+        for total in (1, 7, 14):
+            parts += advance(Trials(rules(prune=prune), tmp_path / "journal"), total)
+        other = advance(Trials(rules(prune=prune, seed=6)), 14)
+    assert parts == whole
+    assert [number for number, _ in whole] == list(range(14))
+    assert other != whole
+    assert len({values["learning_rate"] for _, values in whole}) == 14
+    assert all(values["batch_size"] in (16, 32, 48, 64) for _, values in whole)
+    assert all(json.loads(line) for line in (tmp_path / "journal").read_text().splitlines())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_table_says_how_each_trial_went():
+    trials = Trials(rules())
+    advance(trials, 14)
+    table_ = trials.frame(over=False)
+    assert table_.columns[:5] == ["number", "state", "value", "epochs_done", "duration_s"]
+    assert table_.columns[5:] == [*SPACE, "reason"]
+    assert table_.schema["hidden"] == pl.String
+    assert {"complete", "pruned", "failed"} == set(table_["state"])
+    failed = table_.row(2, named=True)
+    assert (failed["state"], failed["reason"], failed["value"]) == ("failed", "as planned", None)
+    pruned = table_.filter(state="pruned")
+    assert (pruned["epochs_done"] < 4).all()
+    complete = table_.filter(state="complete")
+    assert (complete["epochs_done"] == 4).all()
+    number, value, values = trials.best()
+    assert value == complete["value"].min()
+    assert judge(values, 4) == value
+    assert table_.row(number, named=True)["hidden"] == repr(values["hidden"])
+    assert trials.better(value - 1)
+    assert not trials.better(value)
+
+
+def test_the_search_learns_from_its_results():
+    trials = Trials(rules(prune=None, startup=10))
+    drawn = [judge(values, 4) for _, values in advance(trials, 40)]
+    assert np.mean(drawn[-15:]) < np.mean(drawn[:10])
+
+
+def test_more_is_better_where_the_direction_says_so():
+    trials = Trials(rules(direction="maximize"))
+    advance(trials, 8, lambda values, epoch: -judge(values, epoch))
+    complete = trials.frame(over=True).filter(state="complete")
+    assert trials.best()[1] == complete["value"].max()
+    assert trials.better(100.0)
+
+
+def test_a_trial_that_a_killed_process_left_runs_again_with_its_number_and_values(tmp_path):
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from lepton_nb.training import sweep_folder, sweep_space
+from lepton_nb.training.sweep_study import Rules, Trials
+folder = Path({str(tmp_path)!r})
+with sweep_folder.alone_in(folder):
+    space = sweep_space.read({SPACE!r})
+    trials = Trials(Rules(space, "minimize", "median", 3, 5, 4), folder / "journal.log")
+    trials.begin(9).complete(1.0, 1.0)
+    trials.begin(9).report(1, 2.0)
+    with (folder / "journal.log").open("a") as file:
+        file.write('{{"op_code": 4, "stu')
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    undisturbed = advance(Trials(rules()), 2, lambda values, epoch: 1.0)
+    with sweep_folder.alone_in(tmp_path):
+        trials = Trials(rules(), tmp_path / "journal.log")
+        assert trials.frame(over=False)["state"].to_list() == ["complete", "running"]
+        again = trials.begin(9)
+        assert (again.number, again.values) == undisturbed[1]
+        assert not again.report(1, 2.0)
+        assert not again.report(2, 1.5)
+        again.complete(1.5, 2.0)
+        assert trials.frame(over=False)["epochs_done"].to_list() == [0, 2]
+        assert trials.begin(9).number == 2
+        with pytest.raises(lnb.TrainingError, match="another sweep runs in"), sweep_folder.alone_in(tmp_path):
+            pass
+
+
+def test_a_folder_belongs_to_one_sweep(tmp_path):
+    facts = {"space": {"a": {"choices": [1, 2]}}, "metric": "loss", "options": {"epochs": 2}}
+    folder = sweep_folder.prepare_folder(tmp_path / "s", facts, resume=False)
+    assert sweep_folder.prepare_folder(folder, facts, resume=True) == folder
+    # An option that only one version of lepton_nb knows is no difference.
+    more = {**facts, "options": {"epochs": 2, "brand_new": True}}
+    assert sweep_folder.prepare_folder(folder, more, resume=True) == folder
+    with pytest.raises(lnb.TrainingError, match="holds another sweep; go on with that one"):
+        sweep_folder.prepare_folder(folder, facts, resume=False)
+    with pytest.raises(lnb.TrainingError, match="was another one: metric was 'loss' and is 'validation_loss'"):
+        sweep_folder.prepare_folder(folder, {**facts, "metric": "validation_loss"}, resume=True)
+    wider = {**facts, "space": {**facts["space"], "b": {"choices": [1]}}}
+    with pytest.raises(lnb.TrainingError, match="was another one: space was") as caught:
+        sweep_folder.prepare_folder(folder, wider, resume=True)
+    assert caught.value.differing == ("space",)
+    with pytest.raises(lnb.TrainingError, match="holds no sweep to go on with"):
+        sweep_folder.prepare_folder(tmp_path / "other", facts, resume=True)
+    (folder / "sweep.json").write_text("{")
+    with pytest.raises(lnb.TrainingError, match="is damaged"):
+        sweep_folder.prepare_folder(folder, facts, resume=True)
+    assert sorted(os.listdir(folder)) == ["sweep.json"]
+
+
+def test_a_sweep_in_which_all_trials_fail_fails_with_the_first_reason(cluster):
+    def build(width):
+        raise ValueError(f"no width of {width}")
+
+    sweep = search(build, {"width": [1, 2, 3]}, trials=2, cluster=cluster)
+    with pytest.raises(lnb.TrainingError, match="all 2 trials failed, .*the model function raised .*no width of"):
+        sweep.wait(60)
+    assert sweep.status is Status.FAILED
+    assert sweep.trials["state"].to_list() == ["failed", "failed"]
+    with pytest.raises(lnb.TrainingError, match="has no complete trial"):
+        _ = sweep.best
+
+
+@pytest.mark.slow
+def test_trials_run_fail_and_are_pruned_and_the_best_model_is_kept(cluster, tmp_path):
+    space = {"learning_rate": [1e-6, 0.05, 1e30], "optimizer": ["sgd"], "hidden": [(4,), (8, 8)]}
+    options = {"startup": 1, "epochs": 3, "batch_size": 20, "cluster": cluster, "metric": "validation_auc"}
+    sweep = search(space=space, trials=5, seed=2, path=tmp_path / "s", **options)
+    assert sweep.wait(280) is sweep
+    table_ = sweep.trials
+    assert {"complete", "failed", "pruned"} == set(table_["state"])
+    assert (table_.filter(state="failed")["learning_rate"] == 1e30).all()
+    assert table_.filter(state="failed")["reason"].str.contains("learning_rate").all()
+    assert table_.filter(state="pruned")["epochs_done"].to_list() == [1] * table_["state"].eq("pruned").sum()
+    assert (table_["duration_s"] > 0).all()
+    assert sweep.best_value == table_.filter(state="complete")["value"].max()
+    assert sweep.best_model.evaluate(table(200, seed=1))["auc"] == pytest.approx(sweep.best_value, abs=1e-6)
+    progress = [event for event in sweep.events if isinstance(event, Progress)]
+    assert [event.done for event in progress] == sorted(event.done for event in progress)
+    assert (progress[-1].done, progress[-1].total) == (5, 5)
+    assert [event.values["state"] for event in progress if event.values["state"] != "running"] == [*table_["state"]]
+    with pytest.raises(lnb.TrainingError, match="was another one: seed was 2 and is 0"):
+        search(space=space, trials=5, resume=tmp_path / "s", **options)
+    # All its trials are there: nothing is trained.
+    again = search(space=space, trials=5, seed=2, resume=tmp_path / "s", **options).wait(60)
+    assert again.trials.equals(table_)
+    assert again.best == sweep.best
+    np.testing.assert_array_equal(again.best_model.predict(table()), sweep.best_model.predict(table()))
+
+
+@pytest.mark.slow
+def test_a_stopped_sweep_goes_on_with_the_trial_that_it_was_stopped_in(cluster, tmp_path):
+    def build(features, width):
+        return nn.Sequential(nn.Linear(features, width), nn.Tanh(), nn.Linear(width, 1))
+
+    def stop_in_the_second(event):
+        if isinstance(event, Progress) and event.values["trial"] == 1:
+            sweep.stop()
+
+    space = {"width": (2, 16), "learning_rate": (1e-3, 1e-1, "log")}
+    options = {"trials": 2, "cluster": cluster, "epochs": 1}
+    sweep = search(build, space, path=tmp_path / "s", **options)
+    sweep.watch(stop_in_the_second)
+    sweep.wait(140)
+    assert sweep.status is Status.STOPPED
+    assert sweep.trials["state"].to_list() == ["complete", "stopped"]
+    resumed = search(build, space, resume=tmp_path / "s", **options).wait(140)
+    assert resumed.trials["state"].to_list() == ["complete", "complete"]
+    drawn = ["number", "width", "learning_rate"]
+    assert resumed.trials.select(drawn).equals(sweep.trials.select(drawn))
+    figures = resumed.best_model.evaluate(table(200, seed=1))
+    assert figures["loss"] == pytest.approx(resumed.best_value, rel=1e-5)
+    assert resumed.best_value == resumed.trials["value"].min()
+    assert not cluster.client.futures
