@@ -39,6 +39,7 @@ HEAVY = {
     "fastavro",
     "google",
     "keras",
+    "optuna",
     "papermill",
     "pynvml",
     "sklearn",
@@ -52,9 +53,9 @@ LIVES_WITH_ITS_PROCESS = {"training/channel.py"}
 
 PUBLIC = {
     "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
-    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "train", "windows",
-    "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum", "top_k",
-    "var", "sinks", "sources",
+    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "sweep", "train",
+    "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum",
+    "top_k", "var", "sinks", "sources",
     "__version__",
 }  # fmt: skip
 
