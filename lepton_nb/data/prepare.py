@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from lepton_nb.data.frames import eager, present
-from lepton_nb.data.transform import Precision, Prepared, Transform, check_target, finite, fit
+from lepton_nb.data.tokens import check_options, token_column, word_counts
+from lepton_nb.data.transform import Precision, Prepared, Transform, check_target, check_text, finite, fit, fitted
 from lepton_nb.errors import DataError
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def prepare(
     min_rows: int | None = None,
     clip_sigmas: float | None = 6.0,
     precision: Precision = "float32",
+    text: str | None = None,
+    tokens: int = 32,
+    vocabulary: int = 10_000,
 ) -> Preparation:
     """Split `frame` into training, validation and test parts and turn their columns into numbers.
 
@@ -60,6 +64,10 @@ def prepare(
         where that is less, but at least 2.
     clip_sigmas: numbers further than this many standard deviations from the mean are moved to that limit; None
         leaves them.
+    text: learn from the words of this one column, for a model of sequences: features are then (rows, tokens) numbers
+        of the first `tokens` words of each text, all below `vocabulary`, which the model must be told
+        (lnb.models.rnn(vocabulary=10_000)). The most frequent words of the training part have a number of their own,
+        1 is any other word, and 0 fills up shorter texts. With min_rows, words that are there less often have none.
 
     Numbers: missing values become the training median (with a column that flags them where training has any), then
     (x - mean) / std of the training part. Text: one column a category of the training part. Booleans: 0 and 1,
@@ -75,6 +83,12 @@ def prepare(
     present(columns, [target, *([time] if time else []), *(features or [])])
     if table.is_empty():
         raise DataError("the table has no rows; there is nothing to learn from")
+    if text is not None:
+        check_options(text, tokens, vocabulary)
+        if features is not None:
+            raise DataError("a model of sequences takes the words of text=... alone; leave features out")
+        features = present(columns, [text])
+        check_text(table, text)
     chosen = list(features) if features is not None else [c for c in columns if c not in (target, time)]
     if target in chosen:
         raise DataError(f"the target {target!r} is among the features; leave it out, or the model learns nothing")
@@ -105,14 +119,19 @@ def prepare(
                 f"the {name} part has no rows ({usable.height:,} rows, validation={validation}, test={test}); "
                 "choose other shares or moments"
             )
-    transform = fit(
-        parts[0],
-        target=target,
-        features=chosen,
-        min_rows=max(2, min(20, parts[0].height // 100)) if min_rows is None else min_rows,
-        clip_sigmas=clip_sigmas,
-        precision=precision,
-    )
+    if text is not None:
+        counts = word_counts(parts[0][text])
+        words = token_column(text, counts, tokens, vocabulary, min_rows or 1)
+        transform = fitted([words], target, precision)
+    else:
+        transform = fit(
+            parts[0],
+            target=target,
+            features=chosen,
+            min_rows=max(2, min(20, parts[0].height // 100)) if min_rows is None else min_rows,
+            clip_sigmas=clip_sigmas,
+            precision=precision,
+        )
     left_out = table.height - usable.height
     return Preparation(*(replace(transform(part), left_out=left_out) for part in parts))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from lepton_nb.data.frames import eager, present, schema
+from lepton_nb.data.tokens import TokenColumn
 from lepton_nb.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Precision = Literal["float32", "float64"]
 
 OTHER = "other"
 NUMERIC = "numbers, booleans or text"
+TEXT = (pl.String, pl.Categorical, pl.Enum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,9 @@ class TextColumn:
         return [*(value.eq_missing(pl.lit(category)) for category in self.categories), ~known]
 
 
+Column: TypeAlias = NumberColumn | TextColumn | TokenColumn
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """Rows ready for a model.
@@ -104,16 +109,24 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Transform:
-    """What `prepare` learned from the training part. Call it with any frame that has the same source columns."""
+    """What `prepare` learned from the training part. Call it with any frame that has the same source columns.
+
+    columns: numbers and categories, or one column of text as tokens.
+    """
 
     target: str
-    columns: tuple[NumberColumn | TextColumn, ...]
+    columns: tuple[Column, ...]
     precision: Precision
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The outputs of all columns, in order."""
         return tuple(output for column in self.columns for output in column.outputs)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many different token numbers there are, for the model's `vocabulary`; None without a text column."""
+        return next((column.vocabulary for column in self.columns if isinstance(column, TokenColumn)), None)
 
     def __call__(self, frame: Frame) -> Prepared:
         """`frame` as numbers. Rows without a target are left out; where there is no target column, all are kept.
@@ -123,8 +136,7 @@ class Transform:
         table = eager(frame)
         present(table.columns, [column.name for column in self.columns])
         for column in self.columns:
-            is_number = _is_number(table.schema[column.name])
-            if is_number != isinstance(column, NumberColumn):
+            if is_number(table.schema[column.name]) != isinstance(column, NumberColumn):
                 was = "numbers" if isinstance(column, NumberColumn) else "text"
                 raise DataError(
                     f"column {column.name!r} held {was} in training and is {table.schema[column.name]} now; "
@@ -137,10 +149,7 @@ class Transform:
             check_target(table, self.target)
             table = table.filter(finite(self.target).is_not_null())
             target = table[self.target].cast(pl.Float64).to_numpy().astype(self.precision)
-        dtype = pl.Float32 if self.precision == "float32" else pl.Float64
-        outputs = [e.cast(dtype) for column in self.columns for e in column.expressions()]
-        named = [e.alias(name) for e, name in zip(outputs, self.feature_names, strict=True)]
-        features = table.select(named).to_numpy(order="c")
+        features = self._features(table)
         return Prepared(
             features=np.ascontiguousarray(features, dtype=self.precision),
             target_values=target,
@@ -149,6 +158,16 @@ class Transform:
             transform=self,
             left_out=height - table.height,
         )
+
+    def _features(self, table: pl.DataFrame) -> NDArray[Any]:
+        expressions: list[pl.Expr] = []
+        for column in self.columns:
+            if isinstance(column, TokenColumn):
+                return column.numbers(table[column.name])
+            expressions += column.expressions()
+        dtype = pl.Float32 if self.precision == "float32" else pl.Float64
+        named = [e.cast(dtype).alias(name) for e, name in zip(expressions, self.feature_names, strict=True)]
+        return table.select(named).to_numpy(order="c")
 
 
 def fit(
@@ -164,40 +183,67 @@ def fit(
 
     Raises DataError for a column of a kind that cannot be a feature, or without any value in `train`.
     """
-    columns: list[NumberColumn | TextColumn] = []
+    columns: list[Column] = []
     for name in features:
-        dtype = schema(train)[name]
         if train[name].null_count() == train.height:
             raise DataError(f"column {name!r} has no value in the training part; leave it out", column=name)
-        if _is_number(dtype):
-            columns.append(_fit_number(train, name, clip_sigmas))
-        elif isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-            counts = train[name].cast(pl.String).drop_nulls().value_counts(name="rows")
-            kept = counts.filter(pl.col("rows") >= min_rows)[name].sort()
-            if kept.is_empty():
-                raise DataError(
-                    f"no value of column {name!r} is in {min_rows} training rows or more, so it would tell nothing; "
-                    "leave it out, or give a smaller min_rows",
-                    column=name,
-                )
-            columns.append(TextColumn(name, tuple(kept)))
+        if is_number(check_feature(train, name)):
+            columns.append(number_column(train, name, clip_sigmas))
         else:
-            raise DataError(
-                f"column {name!r} is {dtype} and cannot be a feature; give {NUMERIC}, for example the hour of a time",
-                column=name,
-            )
+            columns.append(text_column(name, value_counts(train[name]), min_rows))
+    return fitted(columns, target, precision)
+
+
+def fitted(columns: Sequence[Column], target: str, precision: Precision) -> Transform:
+    """The Transform of these columns. Raises DataError where two outputs have one name."""
     transform = Transform(target=target, columns=tuple(columns), precision=precision)
-    names = transform.feature_names
-    for name in names:
-        if names.count(name) > 1:
+    seen: set[str] = set()
+    for name in transform.feature_names:
+        if name in seen:
             raise DataError(f"two columns would both be called {name!r} for the model; rename one", column=name)
+        seen.add(name)
     return transform
+
+
+def check_feature(table: pl.DataFrame | pl.LazyFrame, name: str) -> pl.DataType:
+    """The type of the column `name`. Raises DataError for one that cannot be a feature."""
+    dtype = schema(table)[name]
+    if not (is_number(dtype) or isinstance(dtype, TEXT)):
+        raise DataError(
+            f"column {name!r} is {dtype} and cannot be a feature; give {NUMERIC}, for example the hour of a time",
+            column=name,
+        )
+    return dtype
+
+
+def check_text(table: pl.DataFrame | pl.LazyFrame, name: str) -> None:
+    """Raise DataError unless the column `name` holds text."""
+    dtype = schema(table)[name]
+    if not isinstance(dtype, TEXT):
+        raise DataError(f"column {name!r} is {dtype}, not text; give a column of text as text=...", column=name)
+
+
+def value_counts(values: pl.Series) -> pl.DataFrame:
+    """How many rows have each value of a column of text: the column, rows."""
+    return values.cast(pl.String).drop_nulls().value_counts(name="rows")
+
+
+def text_column(name: str, counts: pl.DataFrame, min_rows: int) -> TextColumn:
+    """The categories that are in `min_rows` rows or more. Raises DataError where there is none."""
+    kept = counts.filter(pl.col("rows") >= min_rows)[name].sort()
+    if kept.is_empty():
+        raise DataError(
+            f"no value of column {name!r} is in {min_rows} training rows or more, so it would tell nothing; "
+            "leave it out, or give a smaller min_rows",
+            column=name,
+        )
+    return TextColumn(name, tuple(kept))
 
 
 def check_target(table: pl.DataFrame, target: str) -> None:
     """Raise DataError unless the column `target` holds numbers or booleans."""
     dtype = table.schema[target]
-    if not _is_number(dtype):
+    if not is_number(dtype):
         raise DataError(
             f"the target {target!r} is {dtype}; give numbers or booleans, "
             f"for example pl.col({target!r}) == 'some value'",
@@ -211,7 +257,8 @@ def finite(name: str) -> pl.Expr:
     return pl.when(value.is_finite()).then(value)
 
 
-def _fit_number(train: pl.DataFrame, name: str, clip_sigmas: float | None) -> NumberColumn:
+def number_column(train: pl.DataFrame, name: str, clip_sigmas: float | None) -> NumberColumn:
+    """The figures of a column of numbers. Raises DataError where no value is finite."""
     value = finite(name)
     median, mean, std, missing = train.select(
         value.median().alias("median"),
@@ -224,5 +271,6 @@ def _fit_number(train: pl.DataFrame, name: str, clip_sigmas: float | None) -> Nu
     return NumberColumn(name, median, mean, std or 1.0, clip_sigmas, missing)
 
 
-def _is_number(dtype: pl.DataType) -> bool:
+def is_number(dtype: pl.DataType) -> bool:
+    """True for numbers and booleans."""
     return dtype.is_numeric() or dtype == pl.Boolean
