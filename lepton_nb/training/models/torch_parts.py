@@ -139,9 +139,9 @@ class RecurrentNetwork(nn.Module):
         turned = torch.where(index < count, count - 1 - index, index).unsqueeze(-1)
         hidden = self._through(self.embedding(tokens.gather(1, place.argsort(1))), turned)
         if self.each_step:
-            there = torch.take_along_dim(hidden, place.unsqueeze(-1), 1)
+            there = _at(hidden, place.unsqueeze(-1))
             return self._answer(there * real.unsqueeze(-1).to(hidden.dtype))
-        last = torch.take_along_dim(hidden, (count - 1).clamp(min=0).unsqueeze(-1), 1)
+        last = _at(hidden, (count - 1).clamp(min=0).unsqueeze(-1))
         return self._answer(self._ends(last, hidden[:, :1]) * (count > 0).to(hidden.dtype))
 
     def _through(self, hidden: Tensor, turned: Tensor | None) -> Tensor:
@@ -240,8 +240,13 @@ def _cell(told: Recurrent, width: int, size: int) -> nn.Module:
     return cell
 
 
+def _at(steps: Tensor, index: Tensor) -> Tensor:
+    """The steps (rows, n, width) at `index` (rows, n, 1); take_along_dim would fix the number of rows in an export."""
+    return steps.gather(1, index.expand(-1, -1, steps.shape[-1]))
+
+
 def _turn(steps: Tensor, turned: Tensor | None) -> Tensor:
-    return steps.flip(1) if turned is None else torch.take_along_dim(steps, turned, 1)
+    return steps.flip(1) if turned is None else _at(steps, turned)
 
 
 def _positions(hidden: Tensor) -> Tensor:
