@@ -49,7 +49,7 @@ class Meter:
         self._gpu_energy_before_j = None if self._gpu is None else self._gpu.read().energy_j
 
     def read(self) -> dict[str, Any]:
-        """What it has come to, as plain values that JSON can hold; takes less than a millisecond without a GPU.
+        """What it has come to, as plain values that JSON can hold; takes about a millisecond without a GPU.
 
         rank, host, local_rank; elapsed_s: since the meter was made.
         cpu_s: seconds of one core, in the process and in those that it started, user and system.
