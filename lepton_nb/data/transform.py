@@ -240,9 +240,9 @@ def text_column(name: str, counts: pl.DataFrame, min_rows: int) -> TextColumn:
     return TextColumn(name, tuple(kept))
 
 
-def check_target(table: pl.DataFrame, target: str) -> None:
+def check_target(table: pl.DataFrame | pl.LazyFrame, target: str) -> None:
     """Raise DataError unless the column `target` holds numbers or booleans."""
-    dtype = table.schema[target]
+    dtype = schema(table)[target]
     if not is_number(dtype):
         raise DataError(
             f"the target {target!r} is {dtype}; give numbers or booleans, "

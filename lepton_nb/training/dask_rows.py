@@ -16,7 +16,8 @@ from lepton_nb.data.frames import _part_from_pandas, is_dask
 from lepton_nb.data.transform import finite
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.array_rows import Array, divisor_of, is_pair
-from lepton_nb.training.rows import Reader, check_columns
+from lepton_nb.training.rows import Reader
+from lepton_nb.training.table_rows import check_columns
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -11,13 +11,14 @@ import numpy as np
 
 from lepton_nb.data.frames import PARQUET, lazy, paths_of, schema
 from lepton_nb.data.memory import available_bytes
+from lepton_nb.data.prepared_stream import PreparedStream
 from lepton_nb.data.row_groups import RowGroupReader, RowGroups
 from lepton_nb.errors import DataError, TrainingError
 from lepton_nb.training import dask_rows
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.batches import TargetFacts
-from lepton_nb.training.parquet_source import Columns, ParquetSource
-from lepton_nb.training.rows import Reader, Rows, table_rows, training_rows
+from lepton_nb.training.parquet_source import Columns, ParquetSource, PreparedColumns
+from lepton_nb.training.rows import Reader, Rows, check_target_name, training_rows
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -77,6 +78,10 @@ def feed(
     if dask_rows.is_dask_data(data):
         _refuse(stream, "Dask collections go to the hosts of the ranks by themselves")
         return _dask_feed(dask_rows.collected(data, target, precision, client), part)
+    if isinstance(data, PreparedStream):
+        check_target_name(data, target)
+        reader = Reader(data.feature_names, data.target, data.transform.precision, data.transform)
+        return _prepared(data, reader, part)
     groups, note = _row_groups(data, precision, stream, None)
     if groups is None:
         rows, reader = training_rows(data, target, precision)
@@ -106,6 +111,9 @@ def later_feed(
     if dask_rows.is_dask_data(data):
         _refuse(stream, "Dask collections go to the hosts of the ranks by themselves")
         return _dask_feed(dask_rows.collected_like(data, reader, client, what), part)
+    if isinstance(data, PreparedStream):
+        reader.check_preparation(data, need_target=True, what=what)
+        return _prepared(data, reader, part)
     groups, note = _row_groups(data, reader.dtype, stream, [*reader.names, str(reader.target_name)])
     if groups is None:
         return _whole(reader.read(data, need_target=True, what=what), reader, part, note)
@@ -209,18 +217,36 @@ def _streamed(groups: RowGroups, reader: Reader, part: str, note: str) -> Feed:
     columns = Columns(reader.names, reader.target_name, reader.dtype)
     if not sum(groups.rows):
         raise TrainingError("the Parquet files have no rows; look at what wrote them")
-    source = ParquetSource(groups, columns, target_facts(_targets(groups, columns)), groups.rows)
+    return _read_by_ranks(groups, columns, groups.rows, reader, part, note)
+
+
+def _prepared(data: PreparedStream, reader: Reader, part: str) -> Feed:
+    note = f"streamed from Parquet, as it was prepared: {len(data):,} rows"
+    return _read_by_ranks(data.groups, PreparedColumns(data), data.sizes, reader, part, note)
+
+
+def _read_by_ranks(
+    groups: RowGroups,
+    columns: Columns | PreparedColumns,
+    sizes: tuple[int, ...],
+    reader: Reader,
+    part: str,
+    note: str,
+) -> Feed:
+    try:
+        facts = target_facts(_targets(groups, columns, sizes))
+    except DataError as error:
+        raise TrainingError(str(error), **error.facts) from error
+    source = ParquetSource(groups, columns, facts, sizes)
     # Columns that cannot be learnt from are seen now rather than on a rank.
     source.head(1)
     return Feed(len(source), reader, {f"{part}_source": source.values()}, note)
 
 
-def _targets(groups: RowGroups, columns: Columns) -> Iterator[Array]:
+def _targets(groups: RowGroups, columns: Columns | PreparedColumns, sizes: tuple[int, ...]) -> Iterator[Array]:
     """The target of one row group after the other."""
     with RowGroupReader(groups) as reader:
-        for group, rows in enumerate(groups.rows):
+        for group, rows in enumerate(sizes):
             if rows:
-                table = reader.read(group, [columns.target])
-                found = table_rows(table, (), columns.target, columns.precision, reader.name(group)).target
-                assert found is not None
-                yield found
+                table = reader.read(group, columns.target_read)
+                yield columns.targets(table, group, reader.name(group))

@@ -5,22 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
 
+from lepton_nb.data.prepared_stream import PreparedStream
 from lepton_nb.data.row_groups import RowGroupReader, RowGroups
 from lepton_nb.errors import DataError, TrainingError
 from lepton_nb.training.ahead import Ahead
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.batches import Batch, TargetFacts
 from lepton_nb.training.lanes import Lanes, order_within
-from lepton_nb.training.rows import table_rows
 from lepton_nb.training.sharding import Order, shard
+from lepton_nb.training.table_rows import check_finite, columns_of
 
 # Row groups that are read ahead of those that are learnt from.
 AHEAD = 2
@@ -41,9 +42,75 @@ class Columns:
 
     def numbers(self, table: pl.DataFrame, group: int, what: str) -> tuple[Array, Array]:
         """Features and target of the row group `group`, named `what` in errors."""
-        rows = table_rows(table, self.names, self.target, self.precision, what)
-        assert rows.target is not None
-        return rows.features, rows.target
+        features, target = columns_of(table, self.names, self.target, self.precision, what)
+        check_finite(features, self.names, target, self.target, what)
+        assert target is not None
+        return features, target
+
+    def targets(self, table: pl.DataFrame, group: int, what: str) -> Array:
+        """The target alone, of a table with no more than `target_read`."""
+        _, target = columns_of(table, (), self.target, self.precision, what)
+        assert target is not None
+        check_finite(target[:, None], (self.target,), None, None, what)
+        return target
+
+    @property
+    def target_read(self) -> list[str]:
+        """What is read of each file for the target alone."""
+        return [self.target]
+
+    def values(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"columns": dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedColumns:
+    """What is learnt from: the rows that belong to a part of what `lnb.prepare(..., stream=True)` made, prepared."""
+
+    part: PreparedStream
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the features."""
+        return self.part.feature_names
+
+    @property
+    def precision(self) -> str:
+        """The type of the numbers."""
+        return self.part.transform.precision
+
+    @property
+    def read(self) -> list[str]:
+        """What is read of each file."""
+        return self.part.columns
+
+    def numbers(self, table: pl.DataFrame, group: int, what: str) -> tuple[Array, Array]:
+        """Features and target of the part's rows of the row group `group`."""
+        rows = self.part.prepared(table, group)
+        assert rows.target_values is not None
+        return rows.features, rows.target_values
+
+    def targets(self, table: pl.DataFrame, group: int, what: str) -> Array:
+        """The target alone, of a table with no more than `target_read`."""
+        target = table[self.part.selection.rows(table, group)][self.part.target]
+        return target.cast(pl.Float64).to_numpy().astype(self.precision)
+
+    @property
+    def target_read(self) -> list[str]:
+        """What is read of each file for the target alone."""
+        return self.part.selection.columns
+
+    def values(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"prepared": self.part.values()}
+
+
+def _columns_of(told: Mapping[str, Any]) -> Columns | PreparedColumns:
+    if "prepared" in told:
+        return PreparedColumns(PreparedStream.from_values(told["prepared"]))
+    columns = told["columns"]
+    return Columns(tuple(columns["names"]), columns["target"], columns["precision"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +134,9 @@ class ParquetSource:
     cannot be read, has changed, or holds nulls, NaN or infinite values.
     """
 
-    def __init__(self, groups: RowGroups, columns: Columns, target: TargetFacts, sizes: tuple[int, ...]) -> None:
+    def __init__(
+        self, groups: RowGroups, columns: Columns | PreparedColumns, target: TargetFacts, sizes: tuple[int, ...]
+    ) -> None:
         self.target = target
         self._groups = groups
         self._columns = columns
@@ -82,18 +151,15 @@ class ParquetSource:
         facts = told["facts"]
         counts = None if facts["counts"] is None else tuple(facts["counts"])
         target = TargetFacts(**{**facts, "shape": tuple(facts["shape"]), "counts": counts})
-        columns = Columns(tuple(told["names"]), told["target"], told["precision"])
-        return cls(RowGroups.from_values(told["groups"]), columns, target, tuple(told["sizes"]))
+        return cls(RowGroups.from_values(told["groups"]), _columns_of(told), target, tuple(told["sizes"]))
 
     def values(self) -> Array:
         """All that a rank needs to know, as the bytes of a small array."""
         told = {
             "groups": self._groups.values(),
-            "names": self._columns.names,
-            "target": self._columns.target,
-            "precision": self._columns.precision,
             "facts": dataclasses.asdict(self.target),
             "sizes": self._sizes,
+            **self._columns.values(),
         }
         return np.frombuffer(json.dumps(told, allow_nan=False).encode(), np.uint8)
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.data.frames import eager
 from lepton_nb.data.prepare import Preparation
+from lepton_nb.data.prepare_stream import StreamedPreparation
+from lepton_nb.data.prepared_stream import PreparedStream
 from lepton_nb.data.transform import Prepared, Transform
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import array_rows
 from lepton_nb.training.array_rows import Array
-
-Floats = npt.NDArray[np.floating[Any]]
+from lepton_nb.training.table_rows import check_finite, columns_of, listed
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,16 +66,19 @@ class Reader:
 
         Raises TrainingError for rows that were prepared otherwise than the training rows, or lack what is needed.
         """
-        if isinstance(data, Preparation):
+        if isinstance(data, Preparation | StreamedPreparation):
             raise TrainingError(
                 f"{what} is all of what lnb.prepare returned; give one part of it, "
                 "such as parts.validation or parts.test"
             )
+        if isinstance(data, PreparedStream):
+            self.check_preparation(data, need_target=need_target, what=what)
+            data = data.collect()
         if self.shape is not None:
             return self._read_arrays(data, self.shape, need_target=need_target, what=what)
         if array_rows.is_pair(data) or array_rows.is_array(data):
             raise TrainingError(
-                f"{what} is an array, and the training rows were a table with the columns {_list(self.names)}; "
+                f"{what} is an array, and the training rows were a table with the columns {listed(self.names)}; "
                 "give a table with these"
             )
         if isinstance(data, Prepared):
@@ -97,7 +99,7 @@ class Reader:
                 "prepare both with one lnb.prepare call"
             )
         if isinstance(data, Prepared):
-            self._check_preparation(data, need_target=need_target, what=what)
+            self.check_preparation(data, need_target=need_target, what=what)
         _check(rows, need_target=need_target, what=what)
         return rows
 
@@ -125,8 +127,9 @@ class Reader:
         target = array_rows.target_of(data[1], len(features), self.dtype, what) if need_target else None
         return Rows(features, target, (), None)
 
-    def _check_preparation(self, data: Prepared, *, need_target: bool, what: str) -> None:
-        """The names of features say nothing of how they were scaled, nor of what is to be predicted."""
+    def check_preparation(self, data: Prepared | PreparedStream, *, need_target: bool, what: str) -> None:
+        """Raise TrainingError for rows that were prepared otherwise than the training rows."""
+        # The names of features say nothing of how they were scaled, nor of what is to be predicted.
         if self.transform is None:
             raise TrainingError(
                 f"{what} was prepared, but the training rows were a frame as it is; give {what} as such a frame too, "
@@ -154,16 +157,13 @@ def training_rows(data: Any, target: str | None, precision: str) -> tuple[Rows, 
     """
     if array_rows.is_pair(data) or array_rows.is_array(data):
         return _from_arrays(data, target, precision)
+    if isinstance(data, PreparedStream):
+        data = data.collect()
     if isinstance(data, Prepared):
-        if target is not None and target != data.target:
-            raise TrainingError(
-                f"target={target!r}, but the data was prepared for {data.target!r}; leave target out or prepare again",
-                target=target,
-                prepared=data.target,
-            )
+        check_target_name(data, target)
         rows = _from_prepared(data)
         transform: Transform | None = data.transform
-    elif isinstance(data, Preparation):
+    elif isinstance(data, Preparation | StreamedPreparation):
         raise TrainingError(
             "data is all of what lnb.prepare returned; give its part to learn from, and another as validation: "
             "lnb.train(model, data.train, validation=data.validation)"
@@ -182,24 +182,13 @@ def training_rows(data: Any, target: str | None, precision: str) -> tuple[Rows, 
     return rows, reader
 
 
-def table_rows(table: pl.DataFrame, names: Sequence[str], target: str | None, dtype: str, what: str) -> Rows:
-    """Rows of the columns `names` and `target` of `table`, numbers all; `what` names the table in errors.
-
-    Raises TrainingError for columns that are missing or no numbers, nulls, NaN and infinite values.
-    """
-    rows = _from_table(table, names, target, dtype, what)
-    _check_finite(rows, what)
-    return rows
-
-
-def check_columns(known: Mapping[str, pl.DataType], what: str) -> None:
-    """Raise TrainingError unless all columns, by name, hold numbers or booleans."""
-    strange = [name for name, dtype in known.items() if not (dtype.is_numeric() or dtype == pl.Boolean)]
-    if strange:
-        listed = _list([f"{name} ({known[name]})" for name in strange])
+def check_target_name(data: Prepared | PreparedStream, target: str | None) -> None:
+    """Raise TrainingError where `target` is not what the data was prepared for."""
+    if target is not None and target != data.target:
         raise TrainingError(
-            f"{what} is not numeric in {listed}; lnb.prepare(frame, target=...) turns columns into numbers",
-            columns=tuple(strange),
+            f"target={target!r}, but the data was prepared for {data.target!r}; leave target out or prepare again",
+            target=target,
+            prepared=data.target,
         )
 
 
@@ -220,30 +209,8 @@ def _from_prepared(data: Prepared) -> Rows:
 
 
 def _from_table(table: pl.DataFrame, names: Sequence[str], target: str | None, dtype: str, what: str) -> Rows:
-    wanted = [*names] if target is None else [*names, target]
-    for name in wanted:
-        if name not in table.columns:
-            raise TrainingError.unknown("column", name, table.columns)
-    if table.height == 0:
-        raise TrainingError(f"{what} has no rows; look at the filters before it")
-    hollow = [name for name in wanted if table[name].null_count() == table.height]
-    if hollow:
-        raise TrainingError(f"{what} holds only nulls in {_list(hollow)}; drop the column", columns=tuple(hollow))
-    check_columns({name: table.schema[name] for name in wanted}, what)
-    matrix = np.empty((table.height, len(names)), dtype=dtype)
-    for position, name in enumerate(names):
-        matrix[:, position] = _column(table[name], what)
-    values = None if target is None else _column(table[target], what).astype(dtype)
-    return Rows(matrix, values, tuple(names), target)
-
-
-def _column(series: pl.Series, what: str) -> npt.NDArray[Any]:
-    if series.null_count():
-        raise TrainingError(
-            f"{what} has {series.null_count():,} nulls in {series.name}; drop those rows, or use lnb.prepare",
-            columns=(series.name,),
-        )
-    return series.to_numpy()
+    features, values = columns_of(table, names, target, dtype, what)
+    return Rows(features, values, tuple(names), target)
 
 
 def _check(rows: Rows, *, need_target: bool, what: str) -> None:
@@ -253,38 +220,12 @@ def _check(rows: Rows, *, need_target: bool, what: str) -> None:
         raise TrainingError(f"{what} has no feature columns beside the target")
     if need_target and rows.target is None:
         raise TrainingError(f"{what} has no column {rows.target_name!r}, which is the target; add it")
-    _check_finite(rows, what)
-
-
-def _check_finite(rows: Rows, what: str) -> None:
-    bad = [name for name, finite in zip(rows.names, _finite_columns(rows.features), strict=True) if not finite]
-    if rows.target is not None and not np.isfinite(rows.target).all():
-        bad.append(str(rows.target_name))
-    if bad:
-        raise TrainingError(
-            f"{what} has NaN or infinite values in {_list(bad)}; drop those rows, or use lnb.prepare",
-            columns=tuple(bad),
-        )
-
-
-def _finite_columns(features: Floats) -> npt.NDArray[np.bool_]:
-    # One sum a column is not finite as soon as one value is not; a mask of the whole matrix would double the memory.
-    # A sum that overflows sends its column to the exact test.
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite: npt.NDArray[np.bool_] = np.isfinite(features.sum(axis=0))
-    for position in np.flatnonzero(~finite):
-        finite[position] = np.isfinite(features[:, position]).all()
-    return finite
+    check_finite(rows.features, rows.names, rows.target, rows.target_name, what)
 
 
 def _difference(got: Sequence[str], want: Sequence[str]) -> str:
     missing = [name for name in want if name not in got]
     added = [name for name in got if name not in want]
-    parts = [f"missing {_list(missing)}"] if missing else []
-    parts += [f"not wanted {_list(added)}"] if added else []
+    parts = [f"missing {listed(missing)}"] if missing else []
+    parts += [f"not wanted {listed(added)}"] if added else []
     return ", ".join(parts) or "another order"
-
-
-def _list(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
