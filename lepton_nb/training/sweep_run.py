@@ -16,7 +16,9 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import sweep_folder
+from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
+from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Drawn, Trials
@@ -58,6 +60,9 @@ class SweepRun(BackgroundRun["SweepRun"]):
         self._trials = trials
         self._data = data
         self._options = options
+        # The drawn options may be needed for the others to be valid, but not for these.
+        where = {name: options[name] for name in ("workers", "start_timeout_s") if name in options}
+        self._place = TrainingSpec.of(**where)
         self._cluster = cluster
         self._held = held
         self._inbox: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -128,17 +133,18 @@ class SweepRun(BackgroundRun["SweepRun"]):
             return
         from lepton_nb.cluster.session import Cluster
 
-        workers = self._options["workers"]
-        with Cluster(workers=workers if isinstance(workers, int) else workers[1]) as own:
+        with Cluster(workers=self._place.most_workers) as own:
             yield own
 
     def _try(self, trial: Drawn, cluster: Cluster, control: Control) -> None:
         """Train once, from beginning to end, and note how it went."""
+        options = {**self._options, **self._recipe.options_of(trial.values)}
+        if not self._has_workers(cluster, control):
+            return
         began_s = time.monotonic()
         self._tell(control, trial, "running")
         try:
             model = self._recipe.model_of(trial.values)
-            options = {**self._options, **self._recipe.options_of(trial.values)}
             run = train(model, self._data, cluster=cluster, **options)
         except LeptonError as error:
             trial.fail(_reason(error), time.monotonic() - began_s)
@@ -156,6 +162,21 @@ class SweepRun(BackgroundRun["SweepRun"]):
                 self._finish(run, trial, duration_s, control)
             elif run.error is not None:
                 self._fail(run, trial, duration_s, cluster, control)
+
+    def _has_workers(self, cluster: Cluster, control: Control) -> bool:
+        """Give a worker that the trial before has lost time to be replaced; False if the sweep is stopped meanwhile.
+
+        Without workers every further trial would fail: the sweep fails instead, and can be resumed.
+        """
+        until_s = time.monotonic() + self._place.start_timeout_s
+        while len(cluster.workers) < self._place.least_workers:
+            if cluster.client.status in ("closing", "closed"):
+                raise TrainingError("the cluster was closed while the sweep went on; keep it open until it ends")
+            if time.monotonic() > until_s:
+                place(cluster.workers, self._place.least_workers)  # raises, with both numbers
+            if control.wait_for_stop(TICK_S):
+                return False
+        return True
 
     def _follow(self, run: TrainingRun, trial: Drawn, control: Control) -> str:
         """Report the figures of each epoch until the training is over or poor: "over" or "pruned"."""

@@ -305,9 +305,10 @@ def test_a_sweep_in_which_all_trials_fail_fails_with_the_first_reason(cluster):
 
 @pytest.mark.slow
 def test_trials_run_fail_and_are_pruned_and_the_best_model_is_kept(cluster, tmp_path):
-    space = {"learning_rate": [1e-6, 0.05, 1e30], "optimizer": ["sgd"], "hidden": [(4,), (8, 8)]}
+    space = {"learning_rate": [1e-6, 0.05, 1e30], "hidden": [(4,), (8, 8)]}
     options = {"startup": 1, "epochs": 3, "batch_size": 20, "cluster": cluster, "metric": "validation_auc"}
-    sweep = search(space=space, trials=5, seed=2, path=tmp_path / "s", **options)
+    options["optimizer"] = "sgd"
+    sweep = search(space=space, trials=4, seed=11, path=tmp_path / "s", **options)
     assert sweep.wait(280) is sweep
     table_ = sweep.trials
     assert {"complete", "failed", "pruned"} == set(table_["state"])
@@ -319,12 +320,12 @@ def test_trials_run_fail_and_are_pruned_and_the_best_model_is_kept(cluster, tmp_
     assert sweep.best_model.evaluate(table(200, seed=1))["auc"] == pytest.approx(sweep.best_value, abs=1e-6)
     progress = [event for event in sweep.events if isinstance(event, Progress)]
     assert [event.done for event in progress] == sorted(event.done for event in progress)
-    assert (progress[-1].done, progress[-1].total) == (5, 5)
+    assert (progress[-1].done, progress[-1].total) == (4, 4)
     assert [event.values["state"] for event in progress if event.values["state"] != "running"] == [*table_["state"]]
-    with pytest.raises(lnb.TrainingError, match="was another one: seed was 2 and is 0"):
-        search(space=space, trials=5, resume=tmp_path / "s", **options)
+    with pytest.raises(lnb.TrainingError, match="was another one: seed was 11 and is 0"):
+        search(space=space, trials=4, resume=tmp_path / "s", **options)
     # All its trials are there: nothing is trained.
-    again = search(space=space, trials=5, seed=2, resume=tmp_path / "s", **options).wait(60)
+    again = search(space=space, trials=4, seed=11, resume=tmp_path / "s", **options).wait(60)
     assert again.trials.equals(table_)
     assert again.best == sweep.best
     np.testing.assert_array_equal(again.best_model.predict(table()), sweep.best_model.predict(table()))
@@ -339,8 +340,9 @@ def test_a_stopped_sweep_goes_on_with_the_trial_that_it_was_stopped_in(cluster, 
         if isinstance(event, Progress) and event.values["trial"] == 1:
             sweep.stop()
 
-    space = {"width": (2, 16), "learning_rate": (1e-3, 1e-1, "log")}
-    options = {"trials": 2, "cluster": cluster, "epochs": 1}
+    space = {"width": (2, 16), "learning_rate": (1e-3, 1e-1, "log"), "optimizer": ["sgd"]}
+    # Momentum is only for "sgd", which is drawn.
+    options = {"trials": 2, "cluster": cluster, "epochs": 1, "momentum": 0.5}
     sweep = search(build, space, path=tmp_path / "s", **options)
     sweep.watch(stop_in_the_second)
     sweep.wait(140)
@@ -354,3 +356,19 @@ def test_a_stopped_sweep_goes_on_with_the_trial_that_it_was_stopped_in(cluster, 
     assert figures["loss"] == pytest.approx(resumed.best_value, rel=1e-5)
     assert resumed.best_value == resumed.trials["value"].min()
     assert not cluster.client.futures
+
+
+@pytest.mark.slow
+def test_a_trial_that_loses_the_only_worker_does_not_take_the_next_ones_with_it():
+    def build(features, deadly):
+        if deadly:
+            os.kill(os.getppid(), signal.SIGKILL)
+        return nn.Linear(features, 1)
+
+    with lnb.Cluster(workers=1) as small:
+        sweep = search(
+            build, {"deadly": [True, False]}, trials=2, seed=0, epochs=1, max_restarts=0, cluster=small
+        ).wait(280)  # fmt: skip
+        assert sweep.trials["deadly"].to_list() == [True, False]
+        assert sweep.trials["state"].to_list() == ["failed", "complete"]
+        assert "rank 0" in sweep.trials["reason"][0]
