@@ -80,7 +80,7 @@ def feed(
         return _dask_feed(dask_rows.collected(data, target, precision, client), part)
     if isinstance(data, PreparedStream):
         check_target_name(data, target)
-        reader = Reader(data.feature_names, data.target, data.transform.precision, data.transform)
+        reader = Reader(data.feature_names, data.target, precision, data.transform)
         return _prepared(data, reader, part)
     groups, note = _row_groups(data, precision, stream, None)
     if groups is None:

@@ -76,9 +76,10 @@ class Lanes:
         bounds = {lane: pairwise((0, *accumulate(self.sizes[group] for group in self.groups[lane]))) for lane in lanes}
         left = {lane: zip(self.groups[lane], bounds[lane], strict=True) for lane in lanes}
         ends = dict.fromkeys(lanes, 0)
+        stops = [self.given(lane, first) for lane in lanes]
         for number in range(first, self.steps):
-            for lane in lanes:
-                start, stop = self.given(lane, number), self.given(lane, number + 1)
+            starts, stops = stops, [self.given(lane, number + 1) for lane in lanes]
+            for lane, start, stop in zip(lanes, starts, stops, strict=True):
                 while start < stop:
                     while ends[lane] <= start:
                         group, (begin, ends[lane]) = next(left[lane])

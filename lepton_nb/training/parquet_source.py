@@ -20,7 +20,7 @@ from lepton_nb.training.ahead import Ahead
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.batches import Batch, TargetFacts
 from lepton_nb.training.lanes import Lanes, order_within
-from lepton_nb.training.sharding import Order, shard
+from lepton_nb.training.sharding import shard
 from lepton_nb.training.table_rows import check_finite, columns_of
 
 # Row groups that are read ahead of those that are learnt from.
@@ -115,16 +115,15 @@ def _columns_of(told: Mapping[str, Any]) -> Columns | PreparedColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
-    """A row group that a lane takes its rows from: begin and end count the rows of the lane."""
+    """A row group in the order of the epoch, for a lane to take rows from: begin and end count those of the lane."""
 
     features: Array
     target: Array
-    order: Order
     begin: int
 
     @property
     def end(self) -> int:
-        return self.begin + len(self.order)
+        return self.begin + len(self.target)
 
 
 class ParquetSource:
@@ -198,31 +197,30 @@ class ParquetSource:
 
         def load(need: tuple[int, int, int]) -> _Loaded:
             _, group, begin = need
-            order = order_within(self._sizes[group], seed, epoch, group)
-            return _Loaded(*self._load(reader, group), order, begin)
+            features, target = self._load(reader, group)
+            order = order_within(len(target), seed, epoch, group)
+            return _Loaded(features.take(order, axis=0), target.take(order, axis=0), begin)
 
         loaded: dict[int, _Loaded] = {}
         with self._reader() as reader, Ahead(load, lanes.needs(mine, first), AHEAD) as ahead:
+            stops = [lanes.given(lane, first) for lane in mine]
             for number in range(first, lanes.steps):
-                spans = [(lane, lanes.given(lane, number), lanes.given(lane, number + 1)) for lane in mine]
-                rows = min(batch_size, self._rows - number * batch_size)
-                features, target = self._room(sum(stop - start for _, start, stop in spans))
+                starts, stops = stops, [lanes.given(lane, number + 1) for lane in mine]
+                features, target = self._room(sum(stops) - sum(starts))
                 at = 0
-                for lane, start, stop in spans:
+                for lane, start, stop in zip(mine, starts, stops, strict=True):
                     while start < stop:
                         if lane not in loaded or loaded[lane].end <= start:
                             # What was used up goes before more comes.
                             loaded.pop(lane, None)
                             loaded[lane] = ahead.take()
                         group = loaded[lane]
-                        taken = group.order[start - group.begin : stop - group.begin]
-                        # Rows are written in place; "clip" spares NumPy a copy, and no index is out of bounds.
-                        group.features.take(taken, axis=0, out=features[at : at + len(taken)], mode="clip")
-                        group.target.take(taken, axis=0, out=target[at : at + len(taken)], mode="clip")
-                        at += len(taken)
-                        start += len(taken)
+                        end = min(stop, group.end)
+                        taken, to = slice(start - group.begin, end - group.begin), slice(at, at + end - start)
+                        features[to], target[to] = group.features[taken], group.target[taken]
+                        at, start = to.stop, end
                         del group
-                yield Batch(features, target, rows)
+                yield Batch(features, target, min(batch_size, self._rows - number * batch_size))
 
     def pieces(self, rank: int, ranks: int, most: int) -> Iterator[tuple[Array, Array]]:
         """Rows in the order of the files."""
