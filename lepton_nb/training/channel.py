@@ -12,13 +12,16 @@ import queue
 import signal
 import sys
 import threading
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 ORPHANED = 3
 
 
 class Channel:
-    """The rank's end. Make one before any heavy import; it owns one daemon thread, for as long as the process."""
+    """The rank's end. Make one before any heavy import.
+
+    From `listen` on it owns one daemon thread, for as long as the process; before, `receive` reads by itself.
+    """
 
     def __init__(self, commands: TextIO, messages: TextIO) -> None:
         self._commands = commands
@@ -28,7 +31,7 @@ class Channel:
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self._pauses = self._resumes = 0
-        threading.Thread(target=self._listen, name="lepton-nb-commands", daemon=True).start()
+        self._listening = False
 
     @classmethod
     def open(cls) -> Channel:
@@ -62,9 +65,21 @@ class Channel:
     def receive(self, kind: str) -> dict[str, Any]:
         """Wait for the command `kind`; others that come before it are kept for their turn."""
         while kind not in self._early:
-            command = self._waiting.get()
+            if self._listening:
+                command = self._waiting.get()
+            else:
+                self._hear(self._commands.readline())
+                if self._waiting.empty():
+                    continue
+                command = self._waiting.get()
             self._early[command["kind"]] = command
         return self._early.pop(kind)
+
+    def listen(self) -> None:
+        """Start the thread, if it does not run yet."""
+        if not self._listening:
+            self._listening = True
+            threading.Thread(target=self._listen, name="lepton-nb-commands", daemon=True).start()
 
     def _steer(self, command: dict[str, Any]) -> None:
         with self._changed:
@@ -77,12 +92,20 @@ class Channel:
             self._changed.notify_all()
 
     def _listen(self) -> None:
-        for line in self._commands:
-            command = json.loads(line)
-            if command["kind"] in ("stop", "pause", "resume"):
-                self._steer(command)
-            else:
-                self._waiting.put(command)
-        if os.getpgrp() == os.getpid():
-            os.kill(0, signal.SIGKILL)  # the group: this process and all that it has started
-        os._exit(ORPHANED)
+        while True:
+            self._hear(self._commands.readline())
+
+    def _hear(self, line: str) -> None:
+        if not line:
+            _end()
+        command = json.loads(line)
+        if command["kind"] in ("stop", "pause", "resume"):
+            self._steer(command)
+        else:
+            self._waiting.put(command)
+
+
+def _end() -> NoReturn:
+    if os.getpgrp() == os.getpid():
+        os.kill(0, signal.SIGKILL)  # the group: this process and all that it has started
+    os._exit(ORPHANED)

@@ -14,6 +14,9 @@ from lepton_nb.training.batches import Array, Batch, TargetFacts
 from lepton_nb.training.spec import Task
 
 
+FIGURE: dict[Task, str] = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
+
+
 class PeerLostError(Exception):
     """Another rank went away in the middle of a sum; that rank's own error is the cause."""
 
@@ -53,8 +56,8 @@ class Engine(Protocol):
         """The shape of the model's output for `features` (rows, ...). Raises TrainingError where it takes none."""
         ...
 
-    def begin(self, task: Task, weights: Array | None) -> None:
-        """Get ready to train for `task`; `weights` is what a row of each class counts."""
+    def begin(self, task: Task, weights: Array | None, target: tuple[int, ...]) -> None:
+        """Get ready to train for `task`; weights: what a row of each class counts, target: the shape of a row's target."""
         ...
 
     def step(self, batch: Batch, rate: float, wishes: Wishes, clip_norm: float | None, *, tell: bool) -> Outcome:

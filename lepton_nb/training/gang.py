@@ -22,8 +22,8 @@ Command = tuple[int, dict[str, Any]]
 class Gang:
     """State of the ranks on `seats`. Times are monotonic seconds and come from outside.
 
-    Ranks start, get the rows of their host, meet at the address that rank 0 announces, and report ready. Once
-    one fails, the others have GRACE_S to end or to say why, and are then aborted.
+    Ranks start, get the rows of their host, meet at the address that rank 0 announces (or, with `everybody_listens`,
+    all of them), and report ready. Those that say that they have left do so together. Once one fails, the others have GRACE_S to end or to say why, and are then aborted.
     """
 
     def __init__(self, seats: Sequence[Seat], deadline_s: float, *, everybody_listens: bool = False) -> None:
@@ -39,6 +39,7 @@ class Gang:
         self._everybody_listens = everybody_listens
         self._listening: dict[int, Mapping[str, Any]] = {}
         self._ready: set[int] = set()
+        self._left: set[int] = set()
         self._failing_since_s: float | None = None
         self._grace_s = GRACE_S
         self._told: set[tuple[int, str]] = set()
@@ -74,6 +75,8 @@ class Gang:
             self._listening[rank] = {name: message[name] for name in message if name not in ("kind", "rank")}
         elif message["kind"] == "ready":
             self._ready.add(rank)
+        elif message["kind"] == "left":
+            self._left.add(rank)
         elif message["kind"] == "failed":
             self._errors.setdefault(rank, dict(message))
             self._fail(now_s)
@@ -130,6 +133,8 @@ class Gang:
                 self._say(commands, rank, self._meeting)
             if self.rows_written:
                 self._say(commands, rank, {"kind": "rows", "folder": self.folders[self.leader_of(rank).rank]})
+            if len(self._left) == len(self.seats):
+                self._say(commands, rank, {"kind": "leave"})
             if self.stopping:
                 self._say(commands, rank, {"kind": "stop"})
             for number in range(1, self._pauses + 1):

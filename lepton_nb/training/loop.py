@@ -55,7 +55,7 @@ class Loop:
         self._train = train
         self._validation = validation
         self.task = self._settle_task()
-        engine.begin(self.task, class_weights(spec.class_weights, self.task, train.target))
+        engine.begin(self.task, class_weights(spec.class_weights, self.task, train.target), train.target.shape)
         self._steps = spec.total_steps(len(train))
         self._best_loss: float | None = None
         self._best_weights: Any = None

@@ -115,6 +115,47 @@ def evaluate(task: Task, target: Array, outputs: Array) -> dict[str, float]:
     return found
 
 
+def further(name: str, task: Task, target: Array, outputs: Array) -> float:
+    """One of the metrics that can be wanted besides, for raw `outputs` (values,) or (values, classes); exact.
+
+    Of more than two classes it is the mean over the classes that occur, each against the others. NaN where it is not
+    defined, as the area under a curve is where one class is absent.
+    """
+    truth, raw = np.asarray(target, dtype=np.float64), np.asarray(outputs, dtype=np.float64)
+    if task == "regression":
+        error = truth - raw
+        spread = float(np.var(truth))
+        if name == "rmse":
+            return float(np.sqrt(np.mean(error**2)))
+        left = float(np.mean(error**2) if name == "r2" else np.var(error))
+        return 1 - left / spread if spread else float("nan")
+    if task == "binary":
+        return _of_two(name, truth, raw, raw > 0)
+    chosen = raw.argmax(axis=1)
+    found = [_of_two(name, truth == k, raw[:, k], chosen == k) for k in np.unique(truth).astype(int)]
+    return float(np.mean(found))
+
+
+def _of_two(name: str, truth: Array, scores: Array, chosen: Array) -> float:
+    positive = truth > 0.5
+    if name in ("auc", "average_precision"):
+        if positive.all() or not positive.any():
+            return float("nan")
+        if name == "auc":
+            return auc(positive.astype(np.int64), scores)
+        order = np.argsort(-scores, kind="stable")
+        last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), scores.size - 1)
+        true = np.cumsum(positive[order])[last_of_tie]
+        recall = np.append(0.0, true / true[-1])
+        return float(np.sum(np.diff(recall) * true / (last_of_tie + 1)))
+    hits = float((positive & chosen).sum())
+    precision = hits / chosen.sum() if chosen.any() else 0.0
+    recalled = hits / positive.sum() if positive.any() else 0.0
+    if name == "f1":
+        return float(2 * hits / (chosen.sum() + positive.sum())) if chosen.any() or positive.any() else 0.0
+    return float(precision if name == "precision" else recalled)
+
+
 def _binary(target: Array, scores: Array, *, both: bool = True) -> tuple[npt.NDArray[np.int64], Array]:
     truth = np.asarray(target)
     values = np.asarray(scores, dtype=np.float64)

@@ -29,9 +29,14 @@ from lepton_nb.training.result import STATE, WEIGHTS
 Start = Callable[[Seat, str, Channel], Iterator[Callable[[dict[str, Any], tuple[int, ...]], Engine]]]
 
 
-def main(folder: Path, start: Start) -> int:
-    """Run the rank; the exit status is 0 for work that was done, also when it was stopped."""
+def main(folder: Path, start: Start, *, listen: bool = True) -> int:
+    """Run the rank; the exit status is 0 for work that was done, also when it was stopped.
+
+    listen: whether commands are listened to at once; otherwise `start` does so, which has one thread until then.
+    """
     channel = Channel.open()
+    if listen:
+        channel.listen()
     try:
         _train(folder, channel, start)
     except BaseException as error:

@@ -15,14 +15,13 @@ from torch import Tensor
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import torch_setup, torch_state
 from lepton_nb.training.batches import Array, Batch
-from lepton_nb.training.engine import Outcome, Wishes
+from lepton_nb.training.engine import FIGURE, Outcome, Wishes
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.torch_group import Group
 from lepton_nb.training.torch_loss import figure_sum, fitting, loss_sum
 from lepton_nb.training.torch_metrics import Metrics
 from lepton_nb.training.torch_parallel import gradients
 
-FIGURE = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
 # The loss, what the batch counts, and the wishes.
 _FACTS = 2 + len(Wishes._fields)
 
@@ -53,7 +52,7 @@ class TorchEngine:
             raise TrainingError(f"the model returns a {type(output).__name__}; return one tensor (rows, outputs)")
         return tuple(output.shape)
 
-    def begin(self, task: Task, weights: Array | None) -> None:
+    def begin(self, task: Task, weights: Array | None, target: tuple[int, ...]) -> None:
         """Optimizer, gradients, and this rank's own noise (dropout), whatever the builder did with the generator."""
         self._task = task
         self._weights = None if weights is None else torch.tensor(weights, dtype=self._dtype, device=self._device)

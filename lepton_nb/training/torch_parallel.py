@@ -164,7 +164,8 @@ class Fsdp:
             if any(value.requires_grad for value in part.parameters()):
                 fully_shard(part)
         self.module: Any = fully_shard(model)
-        for part in self.module.modules():
+        parts: Any = model.modules()
+        for part in parts:
             if hasattr(part, "set_gradient_divide_factor"):
                 part.set_gradient_divide_factor(1.0)
                 part.set_force_sum_reduction_for_comms(True)

@@ -1,0 +1,236 @@
+"""The training loop's engine for Keras on TensorFlow: one rank's model, optimizer and place in the strategy."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import arrays, keras_setup, metrics
+from lepton_nb.training.batches import Array, Batch
+from lepton_nb.training.engine import FIGURE, Outcome, Wishes
+from lepton_nb.training.keras_group import Group
+from lepton_nb.training.keras_loss import figure_sum, fitting, loss_sum
+from lepton_nb.training.spec import Task, TrainingSpec
+
+# The loss, what the batch counts, and the wishes.
+_FACTS = 2 + len(Wishes._fields)
+
+
+class KerasEngine:
+    """See `Engine`. Forward, backward, the sum over ranks and the optimizer's step are one graph."""
+
+    def __init__(self, model: Any, shape: tuple[int, ...], spec: TrainingSpec, group: Group) -> None:
+        self._spec = spec
+        self._group = group
+        self.rank, self.ranks = group.rank, group.ranks
+        self.threads = tf.config.threading.get_intra_op_parallelism_threads()
+        self._dtype = tf.as_dtype(spec.row_dtype)
+        self._shape = shape
+        with group.strategy.scope():
+            self.model = keras_setup.build(model, shape, spec, self.rank, self.ranks)
+            self._optimizer = keras_setup.make_optimizer(spec)
+            self._optimizer.build(self.model.trainable_variables)
+
+    def output_shape(self, features: Array) -> tuple[int, ...]:
+        """The shape of the model's output."""
+        rows = tf.constant(features, self._dtype)
+        try:
+            output = self.model(rows, training=False)
+        except Exception as error:
+            raise TrainingError(
+                f"the model cannot take a batch of the shape {tuple(rows.shape)} (rows, features): {error}"
+            ) from error
+        if not tf.is_tensor(output):
+            raise TrainingError(f"the model returns a {type(output).__name__}; return one tensor (rows, outputs)")
+        return tuple(output.shape)
+
+    def begin(self, task: Task, weights: Array | None, target: tuple[int, ...]) -> None:
+        """The graphs of a step and of validation."""
+        self._task = task
+        self._weights = None if weights is None else tf.constant(weights, self._dtype)
+        self._learnt = self.model.trainable_variables
+        self._sizes = [int(np.prod(value.shape)) for value in self._learnt]
+        run = self._group.strategy.run
+        # One graph each, whatever the number of rows: ranks with shares of other sizes must meet in the same sum.
+        rows = [tf.TensorSpec([None, *self._shape], self._dtype), tf.TensorSpec([None, *target], self._dtype)]
+        wishes = tf.TensorSpec([len(Wishes._fields)], self._dtype)
+        taken = [*rows, tf.TensorSpec([], self._dtype), tf.TensorSpec([], tf.bool), wishes]
+        flat = tf.TensorSpec([sum(self._sizes) + _FACTS], self._dtype)
+        self._whole = tf.function(lambda *given: run(self._step, given), input_signature=taken, autograph=False)
+        self._part = tf.function(lambda *given: run(self._pass, given), input_signature=taken, autograph=False)
+        self._end = tf.function(lambda values: run(self._finish, (values,)), input_signature=[flat], autograph=False)
+        self._look = tf.function(self._measure, input_signature=rows, autograph=False)
+
+    def step(self, batch: Batch, rate: float, wishes: Wishes, clip_norm: float | None, *, tell: bool) -> Outcome:
+        """One graph, or one for each piece and one for the sum and the optimizer's step."""
+        if rate != self._rate:
+            self._optimizer.learning_rate.assign(rate)
+            self._rate = rate
+        total = tf.constant(batch.rows, self._dtype)
+        wish = tf.constant(wishes, self._dtype)
+        features, target = batch.features, batch.target
+        kept = tf.constant(len(target) > 0, tf.bool)
+        if not len(target):
+            # One row of zeros, which counts nothing: all ranks must meet in the same graph.
+            features, target = np.zeros((1, *features.shape[1:])), np.zeros((1, *target.shape[1:]))
+        x, y = self._tensor(features), self._tensor(target)
+        found = self._group.meet(lambda: self._run(x, y, total, kept, wish).numpy())
+        mean, counts, *together, norm = found.tolist()
+        counted = batch.rows if self._weights is None else counts * batch.rows
+        return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm)
+
+    _rate: float | None = None
+
+    def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
+        """Sums over all rows of all ranks, divided."""
+        sums = np.zeros(2)
+        seen: list[tuple[Array, Array]] = []
+        for features, target in pieces:
+            found, output = self._look(self._tensor(features), self._tensor(target))
+            sums += found.numpy() / max(1, int(np.prod(target.shape[1:])))
+            if self._spec.metrics:
+                seen.append((output.numpy(), target.reshape(-1)))
+        loss, figure = (self._group.add_up(sums) / rows).tolist()
+        return {"loss": loss, FIGURE[self._task]: figure, **self._metrics(seen)}
+
+    def not_finite(self) -> str | None:
+        """The first such weight."""
+        for value in self._learnt:
+            if not np.isfinite(value.numpy()).all():
+                return str(value.path)
+        return None
+
+    def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Over all ranks."""
+        return self._group.add_up(values)
+
+    def copy_weights(self) -> list[Array]:
+        """All weights, in the model's order."""
+        found: list[Array] = self.model.get_weights()
+        return found
+
+    def put_weights(self, weights: list[Array]) -> None:
+        """All weights, in the model's order."""
+        self.model.set_weights(weights)
+
+    def identity(self) -> dict[str, Any]:
+        """The shapes of all weights."""
+        return {"framework": "keras", "weights": {str(n): list(v.shape) for n, v in enumerate(self.model.weights)}}
+
+    def state(self) -> dict[str, Any]:
+        """Weights, optimizer and the random states of all ranks."""
+        mine = [np.asarray(value, dtype=np.float64) for value in keras_setup.noise(self.model)]
+        random = np.zeros((self.ranks, len(mine), 2))
+        for number, value in enumerate(mine):
+            random[self.rank, number] = value
+        return {
+            "model": self.copy_weights(),
+            "optimizer": [np.asarray(value) for value in self._optimizer.variables],
+            "random": self.add_up(random),
+        }
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Weights, the optimizer's memory with today's learning rate, and random states."""
+        self.put_weights(state["model"])
+        rate = self._optimizer.learning_rate.numpy()
+        for variable, value in zip(self._optimizer.variables, state["optimizer"], strict=True):
+            variable.assign(value)
+        self._optimizer.learning_rate.assign(rate)
+        random = state["random"]
+        for number, variable in enumerate(keras_setup.noise(self.model)):
+            if len(random) == self.ranks:
+                variable.assign(random[self.rank][number].astype(variable.dtype))
+            else:
+                drawn = np.array([(self._spec.seed * 1_000_003 + step) % 2**32, self.rank])
+                variable.assign(drawn.astype(variable.dtype))
+
+    def pack(self, values: dict[str, Any]) -> bytes:
+        """As NumPy arrays and JSON."""
+        return arrays.packed(values)
+
+    def unpack(self, content: bytes) -> dict[str, Any]:
+        """As NumPy arrays and JSON."""
+        found = arrays.unpacked(content)
+        if "identity" not in found:
+            raise TrainingError("the checkpoint is not one of a Keras run; give the folder of this run's checkpoints")
+        return found
+
+    def weights_file(self) -> bytes:
+        """All weights, in the model's order."""
+        return arrays.packed({"weights": self.copy_weights()})
+
+    def _tensor(self, values: Array) -> Any:
+        return tf.constant(values, self._dtype)
+
+    def _run(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
+        if self._spec.accumulation == 1:
+            return self._whole(x, y, total, kept, wish)
+        flat: Any = None
+        edges = np.linspace(0, len(x), self._spec.accumulation + 1).round().astype(int)
+        for start, stop in itertools.pairwise(edges):
+            if stop > start:
+                part = self._part(x[start:stop], y[start:stop], total, kept, wish if flat is None else wish * 0)
+                flat = part if flat is None else flat + part
+        return self._end(flat)
+
+    def _pass(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
+        """Of one piece: the gradient, flat, its loss, what it counts, and the wishes."""
+        counts = tf.zeros([], self._dtype)
+        rows = tf.cast(tf.shape(x)[0], self._dtype)
+        values = rows / tf.cast(tf.size(y), self._dtype)
+        with tf.GradientTape() as tape:
+            output, wanted = fitting(self.model(x, training=True), y, self._task)
+            weights = None if self._weights is None else tf.gather(self._weights, tf.cast(wanted, tf.int64))
+            # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
+            loss = loss_sum(output, wanted, self._task, weights) * values / total
+            if self.model.losses:
+                loss += tf.add_n([tf.cast(part, self._dtype) for part in self.model.losses]) * rows / total
+            loss = tf.where(kept, loss, tf.zeros_like(loss))
+        if weights is not None:
+            counts = tf.where(kept, tf.reduce_sum(weights) * values / total, counts)
+        found = tape.gradient(loss, self._learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        parts = [tf.reshape(tf.convert_to_tensor(value), [-1]) for value in found]
+        return tf.concat([*parts, [loss, counts], wish], axis=0)
+
+    def _step(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
+        return self._finish(self._pass(x, y, total, kept, wish))
+
+    def _finish(self, flat: Any) -> Any:
+        """Add up over the ranks, and do the optimizer's step: loss, what was counted, wishes, and the norm."""
+        flat = self._group.sum_in_step(flat)
+        gradient, facts = flat[:-_FACTS], flat[-_FACTS:]
+        if self._weights is not None:
+            gradient = gradient / facts[1]
+            facts = tf.concat([facts[:1] / facts[1], facts[1:]], axis=0)
+        norm = tf.norm(gradient)
+        if self._spec.clip_norm is not None:
+            gradient = gradient * tf.where(norm > self._spec.clip_norm, self._spec.clip_norm / norm, 1.0)
+        parts = tf.split(gradient, self._sizes)
+        whole = [tf.reshape(part, value.shape) for part, value in zip(parts, self._learnt, strict=True)]
+        if self._spec.weight_decay and self._spec.optimizer != "adamw":
+            decay = self._spec.weight_decay
+            whole = [part + decay * tf.convert_to_tensor(v) for part, v in zip(whole, self._learnt, strict=True)]
+        self._optimizer.apply(whole, self._learnt)
+        return tf.concat([facts, [norm]], axis=0)
+
+    def _measure(self, x: Any, y: Any) -> Any:
+        output, wanted = fitting(self.model(x, training=False), y, self._task)
+        loss = tf.cast(loss_sum(output, wanted, self._task), tf.float64)
+        return tf.stack([loss, figure_sum(output, wanted, self._task)]), output
+
+    def _metrics(self, seen: list[tuple[Array, Array]]) -> dict[str, float]:
+        """Each metric over the rows of all ranks."""
+        if not self._spec.metrics:
+            return {}
+        width = self.model.output_shape[-1] if self._task == "multiclass" else None
+        shape = () if width is None else (width,)
+        outputs = np.concatenate([part for part, _ in seen]) if seen else np.zeros((0, *shape))
+        target = np.concatenate([part for _, part in seen]) if seen else np.zeros(0)
+        outputs, target = self._group.gather(outputs, shape), self._group.gather(target, ())
+        return {name: metrics.further(name, self._task, target, outputs) for name in self._spec.metrics}
