@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ keras = load_keras()
 
 _FUNCTIONAL: Any = importlib.import_module("keras.src.models.functional").Functional
 _FLOATS = ("float32", "float64")
+_NO_CONFIGS = (keras.Model.get_config, keras.Layer.get_config)
 # Names in Keras' own table of what is global.
 _KERAS_GENERATORS = ("global_random_seed", "global_seed_generator")
 
@@ -69,17 +71,33 @@ def copied(model: Any, shape: Shape, dtype: Precision | None) -> Any:
     Raises TrainingError for a model that cannot be made again from its configuration.
     """
     try:
-        made = _made_again(model, dtype)
+        with computing_in(dtype or _own_precision(model)):
+            made = _made_again(model, dtype)
+    except TrainingError:
+        raise
     except Exception as error:  # whatever the user's layers raise
-        raise _not_copied(model, str(error)) from error
+        first, _, _ = str(error).strip().partition("\n\n")
+        raise _not_copied(model, " ".join(first.split())) from error
     made = with_weights(made, shape)
-    if model.built:
-        values = model.get_weights()
-        if [value.shape for value in values] != [tuple(weight.shape) for weight in made.weights]:
-            raise _not_copied(model, "made again from its configuration, it has other weights")
-        made.set_weights(values)
-    made.trainable = model.trainable
+    if not model.built:
+        return made
+    values = model.get_weights()
+    if [value.shape for value in values] != [tuple(weight.shape) for weight in made.weights]:
+        raise _not_copied(model, "made again from its configuration, it has other weights")
+    made.set_weights(values)
+    layers, made_layers = model._flatten_layers(), made._flatten_layers()
+    if len(layers) != len(made_layers):
+        raise _not_copied(model, "made again from its configuration, it has other layers")
+    # Freezing a layer freezes those within, so outer ones come first; a configuration does not tell of all of them.
+    for old, new in zip(layers, made_layers, strict=True):
+        if old.trainable != new.trainable:
+            new.trainable = old.trainable
     return made
+
+
+def _own_precision(model: Any) -> Precision | None:
+    name = model.dtype_policy.name
+    return name if name in _FLOATS else None
 
 
 def _made_again(model: Any, dtype: Precision | None) -> Any:
@@ -87,14 +105,27 @@ def _made_again(model: Any, dtype: Precision | None) -> Any:
         return type(layer).from_config(_retyped(layer.get_config(), dtype))
 
     if not isinstance(model, keras.Sequential | _FUNCTIONAL):
-        return again(model)
+        return _own_class_again(model) if type(model).get_config in _NO_CONFIGS else again(model)
 
     def as_before(seen: Any) -> Any:
         kind = dtype if dtype is not None and seen.dtype in _FLOATS else seen.dtype
         return keras.Input(batch_shape=seen.shape, dtype=kind, name=seen.name)
 
-    inputs = keras.tree.map_structure(as_before, model.input) if model.built else None
+    inputs = None
+    if model.built:
+        seen = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+        inputs = keras.tree.map_structure(as_before, seen)
     return keras.models.clone_model(model, input_tensors=inputs, clone_function=again)
+
+
+def _own_class_again(model: Any) -> Any:
+    """Of a class without a get_config of its own, for which Keras would put defaults in place of what was given."""
+    parameters = inspect.signature(type(model)).parameters.values()
+    free = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    own = [p.name for p in parameters if p.kind not in free and p.name not in ("name", "trainable", "dtype")]
+    if own:
+        raise _not_copied(model, f"Keras does not keep what its __init__ got for {', '.join(own)}")
+    return type(model)()
 
 
 def _retyped(config: Any, dtype: Precision | None) -> Any:
