@@ -106,14 +106,16 @@ def later_feed(
 ) -> Feed:
     """Further rows, with their target, of the form of the training rows, which `reader` knows; see `feed`.
 
+    stream: as of `feed`; what is not in files is not streamed, whatever it says.
     Raises TrainingError for what `Reader.read` refuses.
     """
     if dask_rows.is_dask_data(data):
-        _refuse(stream, "Dask collections go to the hosts of the ranks by themselves")
         return _dask_feed(dask_rows.collected_like(data, reader, client, what), part)
     if isinstance(data, PreparedStream):
         reader.check_preparation(data, need_target=True, what=what)
         return _prepared(data, reader, part)
+    if paths_of(data) is None:
+        stream = None
     groups, note = _row_groups(data, reader.dtype, stream, [*reader.names, str(reader.target_name)])
     if groups is None:
         return _whole(reader.read(data, need_target=True, what=what), reader, part, note)

@@ -169,6 +169,12 @@ def test_what_is_not_in_parquet_files_is_not_streamed(data, message):
         feed(data, "y", "float32", stream=True)
 
 
+def test_rows_to_validate_may_be_in_memory_where_the_training_rows_are_streamed(path):
+    reader = feed(path, "y", "float32", stream=True).reader
+    assert list(later_feed(reader, path, stream=True).arrays) == ["validation_source"]
+    assert list(later_feed(reader, FRAME, stream=True).arrays) == ["validation_features", "validation_target"]
+
+
 def test_files_of_other_kinds_and_forms_are_not_streamed(tmp_path):
     FRAME.write_csv(tmp_path / "rows.csv")
     with pytest.raises(lnb.TrainingError, match=r"rows.csv is no Parquet file on a disk"):
