@@ -91,6 +91,11 @@ def unpack(parcel: Parcel) -> Trained:
     return found
 
 
+def hold(parcel: Parcel) -> Parcel:
+    """The parcel, on a worker."""
+    return parcel
+
+
 def models_held() -> list[str]:
     """The digests of the models that this process holds."""
     return list(_models)
@@ -114,14 +119,14 @@ def predict_pandas(
     partition_info: dict[str, Any] | None = None,
 ) -> pandas.DataFrame:
     """The result for a partition of a Dask DataFrame, with its index. Dask gives `partition_info`."""
+    import pandas as pd
+
     trained = unpack(parcel)
     number = None if partition_info is None else partition_info["number"]
-    result = part[list(columns.keep)].copy()
     with _named(number, total):
         found = predict(trained, eager(part), Columns(pl.Schema(), columns.predictions))
-    for name in columns.predictions:
-        result[name] = found[name].to_numpy()
-    return result
+    made = pd.DataFrame({name: found[name].to_numpy() for name in columns.predictions}, index=part.index)
+    return pd.concat([part[list(columns.keep)], made], axis=1)
 
 
 def write(part: pl.LazyFrame, parcel: Parcel, columns: Columns, folder: Path, number: int, total: int) -> int:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, TrainingError
 from lepton_nb.training import partition_tasks
 from lepton_nb.training.partition_scans import scans
-from lepton_nb.training.partition_tasks import PREDICTION, Columns
+from lepton_nb.training.partition_tasks import PREDICTION, Columns, Parcel
 from lepton_nb.training.rows import Rows
 
 if TYPE_CHECKING:
@@ -107,14 +108,13 @@ def _needed(trained: Trained, known: Sequence[str], keep: Sequence[str]) -> list
 
 
 def _lazily(trained: Trained, data: Any, keep: tuple[str, ...], predictions: tuple[str, ...]) -> DaskFrame:
+    import pandas as pd
     from dask.delayed import delayed
 
-    frames.present(list(data.columns), keep)
     part, columns = _read_part(trained, data, keep, predictions)
     parcel = partition_tasks.pack(trained)
-    meta = (
-        part._meta[list(keep)].assign(**dict.fromkeys(predictions, 0.0)).astype(dict.fromkeys(predictions, "float64"))
-    )
+    numbers = pd.DataFrame(columns=list(predictions), index=part._meta.index, dtype="float64")
+    meta = pd.concat([part._meta[list(keep)], numbers], axis=1)
     # One task holds the model; a worker that needs it fetches it once.
     held = delayed(parcel, name=f"lepton-nb-model-{parcel.digest}", traverse=False)
     found: DaskFrame = part.map_partitions(
@@ -126,11 +126,14 @@ def _lazily(trained: Trained, data: Any, keep: tuple[str, ...], predictions: tup
 def _read_part(trained: Trained, data: Any, keep: tuple[str, ...], predictions: tuple[str, ...]) -> tuple[Any, Columns]:
     """The columns of a Dask DataFrame that are needed, and those of the result."""
     index = [data.index.name] if data.index.name is not None else []
+    frames.present(list(data.columns), keep)
     needed = _needed(trained, [*data.columns, *index], keep)
     part = data[[name for name in needed if name in data.columns]]
-    # Two invented rows tell the types, which an empty column of objects does not.
-    schema = frames.schema(frames.eager(part._meta_nonempty))
-    return part, Columns(pl.Schema({name: schema[name] for name in keep}), predictions)
+    # Two invented rows tell the types, which an empty column does not; of objects nothing does.
+    invented = part._meta_nonempty[list(keep)]
+    objects = [name for name in keep if invented[name].dtype == object]
+    schema = dict(frames.schema(frames.eager(invented.drop(columns=objects).reset_index(drop=True))))
+    return part, Columns(pl.Schema({name: schema.get(name, pl.String()) for name in keep}), predictions)
 
 
 def _write_all(
@@ -152,7 +155,7 @@ def _write_all(
             needed = _needed(trained, schema.names(), keep)
             parts = [part.select(needed) for part in parts]
             columns = Columns(pl.Schema({name: schema[name] for name in keep}), predictions)
-        parcel = client.scatter(partition_tasks.pack(trained), broadcast=True, hash=False)
+        parcel = _hold(client, partition_tasks.pack(trained))
         futures.append(parcel)
         send = _sender(client, parcel, columns, folder, len(parts))
         writes = [send(part, number) for number, part in enumerate(parts)]
@@ -162,6 +165,16 @@ def _write_all(
         # Also after Ctrl-C or an error in one partition: the others must not go on.
         if client.status == "running":
             client.cancel(futures, force=True)
+
+
+def _hold(client: Any, parcel: Parcel) -> Any:
+    """The parcel as the result of a task, from which each worker fetches it once.
+
+    Unlike scattered data it can be had again when the workers that held it have died.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
+        return client.submit(partition_tasks.hold, parcel, pure=False)
 
 
 def _sender(client: Any, parcel: Any, columns: Columns, folder: Path, total: int) -> Callable[[Any, int], Any]:
