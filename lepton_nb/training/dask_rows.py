@@ -1,12 +1,9 @@
-"""Rows of Dask collections, which go partition by partition into the files of the ranks' hosts: nowhere are all of them
-in memory, and none pass the client."""
+"""Rows of Dask collections: what is known of them before they are computed."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +12,12 @@ import polars as pl
 from lepton_nb.data.frames import _part_from_pandas, is_dask
 from lepton_nb.data.transform import finite
 from lepton_nb.errors import TrainingError
-from lepton_nb.training.array_rows import Array, divisor_of, is_pair
+from lepton_nb.training.array_rows import divisor_of, is_pair
 from lepton_nb.training.rows import Reader
 from lepton_nb.training.table_rows import check_columns
 
 if TYPE_CHECKING:
     from distributed import Client
-
-LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,108 +86,6 @@ def collected_like(data: Any, reader: Reader, client: Client | None, what: str) 
             f"{what} has rows of the shape {tuple(features.shape[1:])}, the training rows had {reader.shape}"
         )
     return _collected_arrays(features, wanted, reader, client, what)
-
-
-def deliver(
-    found: Collected, part: str, client: Client, hosts: Sequence[tuple[str, str]], wanted: Callable[[], bool]
-) -> bool:
-    """Write the rows into {part}_features.npy and {part}_target.npy of each host; False if they are no longer `wanted`.
-
-    hosts: of each the address of a worker and a folder there; any worker of that host writes into it. `wanted` is
-    asked every half second. Raises what a partition raises: TrainingError for rows that cannot be learnt from,
-    OSError where a disk is full.
-    """
-    from dask.delayed import delayed
-    from distributed import wait
-
-    for address, folder in hosts:
-        for name, shape, dtype in found.files:
-            client.run(begin_file, folder, f"{part}_{name}", shape, dtype, workers=[address])
-    numbers = delayed(_numbers, pure=False)
-    made = [
-        numbers(item, found.reader, rows, f"partition {number}")
-        for number, (item, rows) in enumerate(zip(found.parts, found.lengths, strict=True))
-    ]
-    # All at once: what partitions have in common, a shuffle perhaps, is computed once.
-    ready = client.compute(made)
-    neighbours = {address: _neighbours(client, address) for address, _ in hosts}
-    writes = []
-    start = 0
-    for rows in found.lengths:
-        # A future that is let go of is dropped from memory as soon as it is written.
-        future = ready.pop(0)
-        for address, folder in hosts:
-            writes.append(
-                client.submit(
-                    _write,
-                    folder,
-                    part,
-                    start,
-                    future,
-                    workers=neighbours[address],
-                    allow_other_workers=False,
-                    pure=False,
-                    priority=10,
-                )
-            )
-        del future
-        start += rows
-    pending = set(writes)
-    try:
-        while pending:
-            if not wanted():
-                return False
-            try:
-                with client.as_current():
-                    done, pending = wait(pending, timeout=LOOK_EVERY_S, return_when="FIRST_COMPLETED")
-            except TimeoutError:
-                continue
-            for future in done:
-                future.result()
-        return True
-    finally:
-        if client.status == "running":
-            client.cancel(list(pending), force=True)
-
-
-def begin_file(folder: str, name: str, shape: tuple[int, ...], dtype: str) -> None:
-    """Make {name}.npy in `folder`, of its full size, for rows that come in any order. OSError where a disk is full."""
-    with Path(folder, f"{name}.npy").open("wb") as file:
-        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.flush()
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if size:
-            # A hole would be found full of nothing only when a rank reads what could not be written.
-            os.posix_fallocate(file.fileno(), file.tell(), size)
-
-
-def write_rows(folder: str, name: str, start: int, rows: Array) -> None:
-    """Write `rows` from row `start` on into a file that `begin_file` made."""
-    with Path(folder, f"{name}.npy").open("r+b") as file:
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        if (rows.shape[1:], rows.dtype) != (shape[1:], dtype):
-            raise TrainingError(f"{name} gives rows of {rows.shape[1:]} {rows.dtype}, not {shape[1:]} {dtype}")
-        file.seek(start * rows[:1].nbytes, os.SEEK_CUR)
-        file.write(np.ascontiguousarray(rows).data)
-
-
-def _write(folder: str, part: str, start: int, rows: tuple[Array, Array]) -> None:
-    for name, values in zip(("features", "target"), rows, strict=True):
-        write_rows(folder, f"{part}_{name}", start, values)
-
-
-def _numbers(piece: Any, reader: Reader, length: int, what: str) -> tuple[Array, Array]:
-    data = tuple(piece) if reader.shape is not None else _part_from_pandas(piece)
-    rows = reader.read(data, need_target=True, what=what)
-    assert rows.target is not None
-    if len(rows) != length:
-        raise TrainingError(
-            f"{what} has {len(rows):,} rows, and had {length:,} when they were counted; persist a collection that "
-            "comes out otherwise each time: data = data.persist()"
-        )
-    return rows.features, rows.target
 
 
 def _collected_table(frame: Any, reader: Reader, client: Client | None, what: str) -> Collected:
@@ -281,12 +174,3 @@ def _computed(calls: Sequence[tuple[Any, ...]], client: Client | None) -> list[i
     if client is None:
         return list(compute(*due))
     return list(client.gather(client.compute(due)))
-
-
-def _neighbours(client: Client, address: str) -> list[str]:
-    """The workers of the host of `address`, which share its disks."""
-    host = address.rsplit(":", 1)[0]
-    assert client.scheduler is not None
-    # Client.scheduler_info may answer from before the workers came.
-    workers = client.sync(client.scheduler.identity, n_workers=-1)["workers"]
-    return [other for other in workers if other.rsplit(":", 1)[0] == host] or [address]

@@ -14,7 +14,7 @@ from lepton_nb.data.memory import available_bytes
 from lepton_nb.data.prepared_stream import PreparedStream
 from lepton_nb.data.row_groups import RowGroupReader, RowGroups
 from lepton_nb.errors import DataError, TrainingError
-from lepton_nb.training import dask_rows
+from lepton_nb.training import dask_delivery, dask_rows
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.batches import TargetFacts
 from lepton_nb.training.parquet_source import Columns, ParquetSource, PreparedColumns
@@ -167,7 +167,7 @@ def _dask_feed(found: dask_rows.Collected, part: str) -> Feed:
     note = f"{rows:,} rows in {len(found.lengths)} Dask partitions, sent to the ranks' hosts one by one"
 
     def deliver(client: Client, hosts: Sequence[tuple[str, str]], wanted: Callable[[], bool]) -> bool:
-        return dask_rows.deliver(found, part, client, hosts, wanted)
+        return dask_delivery.deliver(found, part, client, hosts, wanted)
 
     return Feed(rows, reader, _divisor(reader, part), note, deliver)
 

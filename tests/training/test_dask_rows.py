@@ -1,3 +1,5 @@
+import dataclasses
+
 import dask.array as da
 import dask.dataframe as dd
 import numpy as np
@@ -7,6 +9,8 @@ from dask.delayed import delayed
 
 import lepton_nb as lnb
 from lepton_nb.training.batches import open_source
+from lepton_nb.training.dask_delivery import deliver
+from lepton_nb.training.dask_rows import collected
 from lepton_nb.training.feeds import feed, later_feed
 
 FRAME = pd.DataFrame({"a": np.arange(100) / 4, "b": np.arange(100) % 3, "y": np.arange(100) % 2})
@@ -125,7 +129,34 @@ def test_rows_that_nobody_wants_any_more_are_not_written_to_the_end(cluster, tmp
     assert not found.deliver(cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: False)
 
 
-def test_a_folder_that_cannot_be_written_is_an_error_of_the_system(cluster, tmp_path):
+def test_a_folder_that_is_gone_ends_the_delivery(cluster, tmp_path):
     found = feed(uneven(), "y", "float32", client=cluster.client)
-    with pytest.raises(FileNotFoundError):
-        found.deliver(cluster.client, [(cluster.workers[0], str(tmp_path / "gone"))], lambda: True)
+    assert not found.deliver(cluster.client, [(cluster.workers[0], str(tmp_path / "gone"))], lambda: True)
+
+
+def test_a_disk_that_is_full_is_named(cluster, tmp_path):
+    found = collected(uneven(), "y", "float32", cluster.client)
+    huge = dataclasses.replace(found, lengths=(2**55,))
+    with pytest.raises(lnb.TrainingError, match=r"cannot be written into a folder .*; they take [\d,]+ MiB"):
+        deliver(huge, "train", cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: True)
+
+
+def broken(part):
+    if 70 in part.index:
+        raise ZeroDivisionError("of the user")
+    return part
+
+
+def test_what_a_partition_raises_is_told(cluster, tmp_path):
+    frame = dd.from_pandas(FRAME, npartitions=4).map_partitions(broken, meta=FRAME[:0])
+    found = collected(dd.from_pandas(FRAME, npartitions=4), "y", "float32", cluster.client)
+    bad = dataclasses.replace(found, parts=tuple(frame.to_delayed()))
+    with pytest.raises(lnb.TrainingError, match=r"cannot be computed: ZeroDivisionError\('of the user'\)"):
+        deliver(bad, "train", cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: True)
+
+
+def test_a_collection_that_changes_is_refused(cluster, tmp_path):
+    found = collected(uneven(), "y", "float32", cluster.client)
+    other = dataclasses.replace(found, lengths=(40, 2, 59))
+    with pytest.raises(lnb.TrainingError, match="partition 1 has 1 rows, and had 2 when they were counted; persist"):
+        deliver(other, "train", cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: True)
