@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lepton_nb.background import Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import supervisor
+from lepton_nb.training.feeds import Deliver
 from lepton_nb.training.gang import Command, Gang
 from lepton_nb.training.placement import Seat, place
 from lepton_nb.training.result import RankResult
@@ -38,7 +39,10 @@ EVERYBODY_LISTENS = ("keras",)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plan:
-    """What `least` to `most` ranks need: `arrays` are written once for each host, "job" and "path" among them."""
+    """What `least` to `most` ranks need: `arrays` are written once for each host, "job" and "path" among them.
+
+    deliver: what writes further rows there; see `feeds.Feed`.
+    """
 
     least: int
     most: int
@@ -46,6 +50,7 @@ class Plan:
     device: str
     arrays: Mapping[str, npt.NDArray[Any]]
     start_timeout_s: float
+    deliver: tuple[Deliver, ...] = ()
 
 
 def conduct(
@@ -118,8 +123,8 @@ class _Shepherd:
             raise failure
         # What came as events may still be on its way; the result holds the same messages, whole.
         first = gang.results[0]
-        for message in first.messages:
-            self._hear({"rank": 0, **message})
+        for message in (message for result in gang.results.values() for message in result.messages):
+            self._hear(message)
         if first.weights is None and not gang.stopping:
             raise TrainingError(
                 f"rank 0 of {len(gang.seats)} on {gang.seats[0].address} ended without a word and left no model"
@@ -161,7 +166,8 @@ class _Shepherd:
 
     def _write(self) -> None:
         gang = self._gang
-        for leader in {gang.leader_of(seat.rank) for seat in gang.seats}:
+        leaders = sorted({gang.leader_of(seat.rank) for seat in gang.seats}, key=lambda seat: seat.rank)
+        for leader in leaders:
             folder = gang.folders[leader.rank]
             for name, array in self._plan.arrays.items():
                 for start, part in _parts(array):
@@ -178,7 +184,15 @@ class _Shepherd:
                         if error.errno not in (None, errno.ENOENT):
                             gang.take_fault(leader.rank, self._why_unwritten(error, folder, leader), time.monotonic())
                         return
+        hosts = [(leader.address, gang.folders[leader.rank]) for leader in leaders]
+        for deliver in self._plan.deliver:
+            if not deliver(self._client, hosts, self._still_wanted):
+                return
         gang.rows_written = True
+
+    def _still_wanted(self) -> bool:
+        self._take_all(0.0)
+        return self._gang.wants_rows
 
     def _why_unwritten(self, error: OSError, folder: str, leader: Seat) -> str:
         what = f"did not get its rows: {folder} on {leader.host} cannot be written, {error.strerror}"

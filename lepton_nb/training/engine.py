@@ -13,7 +13,6 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training.batches import Array, Batch, TargetFacts
 from lepton_nb.training.spec import Task
 
-
 FIGURE: dict[Task, str] = {"binary": "accuracy", "multiclass": "accuracy", "regression": "mae"}
 
 
@@ -57,7 +56,10 @@ class Engine(Protocol):
         ...
 
     def begin(self, task: Task, weights: Array | None, target: tuple[int, ...]) -> None:
-        """Get ready to train for `task`; weights: what a row of each class counts, target: the shape of a row's target."""
+        """Get ready to train for `task`.
+
+        weights: what a row of each class counts; target: the shape of one row's target.
+        """
         ...
 
     def step(self, batch: Batch, rate: float, wishes: Wishes, clip_norm: float | None, *, tell: bool) -> Outcome:

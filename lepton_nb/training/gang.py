@@ -23,7 +23,8 @@ class Gang:
     """State of the ranks on `seats`. Times are monotonic seconds and come from outside.
 
     Ranks start, get the rows of their host, meet at the address that rank 0 announces (or, with `everybody_listens`,
-    all of them), and report ready. Those that say that they have left do so together. Once one fails, the others have GRACE_S to end or to say why, and are then aborted.
+    all of them), and report ready. Those that say that they have left do so together. Once one fails, the others have
+    GRACE_S to end or to say why, and are then aborted.
     """
 
     def __init__(self, seats: Sequence[Seat], deadline_s: float, *, everybody_listens: bool = False) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -32,6 +33,8 @@ class KerasEngine:
         self.threads = tf.config.threading.get_intra_op_parallelism_threads()
         self._dtype = tf.as_dtype(spec.row_dtype)
         self._shape = shape
+        # The type of the learning rate, too.
+        keras.config.set_floatx(spec.row_dtype)
         with group.strategy.scope():
             self.model = keras_setup.build(model, shape, spec, self.rank, self.ranks)
             self._optimizer = keras_setup.make_optimizer(spec)

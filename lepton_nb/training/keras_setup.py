@@ -45,12 +45,14 @@ def noise(model: Any) -> list[Any]:
 
 def make_optimizer(spec: TrainingSpec) -> Any:
     """Keras's own. Adam and SGD take weight decay as part of the gradient, which the engine adds, as PyTorch does."""
+    # Plain Python numbers would become float32 on their way, also for float64 weights.
+    real = np.dtype(spec.row_dtype).type
     if spec.optimizer == "sgd":
-        return _taking_sums(keras.optimizers.SGD)(spec.learning_rate, momentum=spec.momentum)
+        return _taking_sums(keras.optimizers.SGD)(spec.learning_rate, momentum=real(spec.momentum))
+    betas = {"beta_1": real(0.9), "beta_2": real(0.999), "epsilon": real(EPSILON)}
     if spec.optimizer == "adamw":
-        kind = _taking_sums(keras.optimizers.AdamW)
-        return kind(spec.learning_rate, weight_decay=spec.weight_decay, epsilon=EPSILON)
-    return _taking_sums(keras.optimizers.Adam)(spec.learning_rate, epsilon=EPSILON)
+        return _taking_sums(keras.optimizers.AdamW)(spec.learning_rate, weight_decay=real(spec.weight_decay), **betas)
+    return _taking_sums(keras.optimizers.Adam)(spec.learning_rate, **betas)
 
 
 def _taking_sums(kind: Any) -> Any:

@@ -14,12 +14,14 @@ from lepton_nb.training import schedules
 from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.checkpoint import Store
+from lepton_nb.training.cost import Meter
 from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
 from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.tasks import check_target, output_width, resolve_task
 
 SEND_EVERY_S = 0.1
+MEASURE_EVERY_S = 1.0
 VALIDATION_BATCH = 8192
 # How often a run writes checkpoints that are only for its own restarts.
 OWN_EVERY_S = 2.0
@@ -44,10 +46,13 @@ class Loop:
         resume: bytes | None = None,
         *,
         own_checkpoints: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self._spec = spec
         # Nobody but the run itself will read them.
         self._own = own_checkpoints
+        self._meter = meter
+        self._measured_s = time.monotonic()
         self.engine = engine
         self._channel = channel
         self.step = 0
@@ -184,6 +189,7 @@ class Loop:
                 batch=self._batch + 1,
             )
         self._note_step(outcome, rate)
+        self._measure()
         if tell:
             self._note(self._epoch)
         return outcome.wishes
@@ -199,6 +205,12 @@ class Loop:
             self._gradient_norm = outcome.gradient_norm
         self.step += 1
         self._batch += 1
+
+    def _measure(self) -> None:
+        """Tell now and then what this rank costs."""
+        if self._meter is not None and time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
+            self._measured_s = time.monotonic()
+            self._channel.send("cost", report=self._meter.read())
 
     def _wishes(self) -> Wishes:
         # By rank 0's clock alone, as all must write at the same step.

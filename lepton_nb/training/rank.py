@@ -20,6 +20,7 @@ import numpy as np
 from lepton_nb.errors import LeptonError
 from lepton_nb.training.batches import open_source
 from lepton_nb.training.channel import Channel
+from lepton_nb.training.cost import Meter
 from lepton_nb.training.engine import Engine, PeerLostError
 from lepton_nb.training.loop import Loop
 from lepton_nb.training.placement import Seat
@@ -64,6 +65,7 @@ def _train(folder: Path, channel: Channel, start: Start) -> None:
     facts = json.loads((folder / "seat.json").read_text())
     device = facts.pop("device")
     seat = Seat(**facts)
+    meter = Meter(rank=seat.rank, host=seat.host, local_rank=seat.local_rank, device=device)
     meeting = start(seat, device, channel)
     make = next(meeting)
     rows = Path(channel.receive("rows")["folder"])
@@ -79,6 +81,7 @@ def _train(folder: Path, channel: Channel, start: Start) -> None:
         channel,
         np.load(resume).tobytes() if resume.exists() else None,
         own_checkpoints=job["own_checkpoints"],
+        meter=meter,
     )
     loop.run()
     weights = loop.weights()
@@ -88,6 +91,7 @@ def _train(folder: Path, channel: Channel, start: Start) -> None:
             (folder / STATE).write_bytes(loop.state)
     for _ in meeting:  # leaves the group, once every rank is done
         raise AssertionError
+    channel.send("cost", report=meter.read())
     if seat.rank == 0:
         channel.send("done", step=loop.step, stopped=loop.stopped, task=loop.task)
 

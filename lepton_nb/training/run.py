@@ -22,10 +22,12 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import checkpoint, models
 from lepton_nb.training.conductor import Plan, conduct
+from lepton_nb.training.cost import Cost, combine
+from lepton_nb.training.feeds import Feed
 from lepton_nb.training.history import History
-from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.steering import Steering
+from lepton_nb.training.tracking import Tracking
 from lepton_nb.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -61,23 +63,26 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self,
         model: models.Model,
         spec: TrainingSpec,
-        rows: Rows,
-        validation: Rows | None,
-        reader: Reader,
+        feeds: Mapping[str, Feed],
         cluster: Cluster | None,
         resumed: bytes | None = None,
         own: tempfile.TemporaryDirectory[str] | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
         self._described = model
         self._job = _pickled(model, self.spec, own is not None)
-        self._reader = reader
+        self._reader = feeds["train"].reader
         self._cluster = cluster
         self._history = History()
-        self._total_steps = spec.total_steps(len(rows))
+        self._total_steps = spec.total_steps(len(feeds["train"]))
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
-        self._data: dict[str, Rows] = {"train": rows} | ({} if validation is None else {"validation": validation})
+        self._feeds = dict(feeds)
+        self._notes = [feed.note for feed in feeds.values() if feed.note]
+        self._tracking = tracking or Tracking([])
+        # What each attempt's ranks said that they cost, by rank.
+        self._costs: list[dict[int, dict[str, Any]]] = [{}]
         self._resumed = resumed
         self._own = own
         self._steering = Steering()
@@ -116,6 +121,23 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def step(self) -> int:
         """Optimizer steps that are known to be done."""
         return self._steps_done
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided for this run, and why."""
+        return tuple(self._notes)
+
+    @property
+    def cost(self) -> Cost:
+        """Core-seconds, GPU-seconds and energy of all ranks so far, of runs before a restart too."""
+        return sum((combine(attempt.values()) for attempt in self._costs[1:]), combine(self._costs[0].values()))
+
+    @property
+    def usage(self) -> pl.DataFrame:
+        """One row for each rank of the running (or last) attempt: seconds, memory and GPU use; see `Meter.read`."""
+        import polars as pl
+
+        return pl.DataFrame([self._costs[-1][rank] for rank in sorted(self._costs[-1])], infer_schema_length=None)
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -162,19 +184,23 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def model(self) -> torch.nn.Module | Any:
         """The trained model, ready to predict; a module is on the CPU. Raises TrainingError while there is none."""
-        return self._trained().model
+        return self.trained.model
 
-    def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
+    def predict(self, data: Any, **options: Any) -> Any:
         """Predictions for the rows of `data`; see `Trained.predict`."""
-        return self._trained().predict(data)
+        return self.trained.predict(data, **options)
 
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
         """How well the model does on `test`; see `Trained.evaluate`."""
-        return self._trained().evaluate(test)
+        return self.trained.evaluate(test)
+
+    def export(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the model for other programs (ONNX, torch.export, TorchScript, SavedModel); see `export.export`."""
+        return self.trained.export(path, **options)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the trained model, its preparation and history into a folder for `lnb.load`; see `Trained.save`."""
-        return self._trained().save(path, overwrite=overwrite)
+        return self.trained.save(path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         epochs = self.history
@@ -184,6 +210,16 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         return f"TrainingRun {self.name}: {status}, {epoch}{loss}"
 
     def _conduct(self, control: Control) -> Self:
+        status = "failed"
+        self._tracking.begin({"name": self.name, "options": self.spec.told(), "resumed": self._resumed is not None})
+        try:
+            self._train(control)
+            status = "stopped" if control.stopping else "finished"
+        finally:
+            self._tracking.end(status, {"steps": self._steps_done, "cost": str(self.cost)})
+        return self
+
+    def _train(self, control: Control) -> None:
         control.progress(0, self._total_steps, phase="starting")
         with self._own or contextlib.nullcontext(), self._open_cluster() as cluster:
             plan = self._plan(cluster)
@@ -199,7 +235,6 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                     control.progress(self._steps_done, self._total_steps, phase="restarting")
         if result is not None:
             self._weights, self.state = result.weights, result.state
-        return self
 
     def _note_restart(self, error: TrainingError, control: Control) -> None:
         """Note why the run starts again; raises the error where it may not."""
@@ -216,6 +251,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 error.add_note(f"The run was started again {len(self._restarts)} times before: {self._restarts}")
             raise error
         self._restarts = (*self._restarts, str(error).splitlines()[0])
+        self._costs.append({})
 
     def _last_state(self) -> dict[str, npt.NDArray[Any]]:
         """The newest checkpoint, for the ranks; nothing where there is none yet."""
@@ -243,18 +279,19 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             "job": np.frombuffer(self._job, np.uint8),
             "path": np.frombuffer(path, np.uint8),
         }
-        for part, rows in self._data.items():
-            assert rows.target is not None
-            arrays |= {f"{part}_features": rows.features, f"{part}_target": rows.target}
+        for feed in self._feeds.values():
+            arrays |= feed.arrays
+        deliver = tuple(feed.deliver for feed in self._feeds.values() if feed.deliver is not None)
         if self._resumed is not None:
             arrays["resume"] = np.frombuffer(self._resumed, np.uint8)
-        self._data, self._job, self._resumed = {}, b"", None
+        self._feeds, self._job, self._resumed = {}, b"", None
         return Plan(
             least=self.spec.least_workers,
             most=self.spec.most_workers,
             framework=self.spec.framework,
             device="cuda" if cluster.backend == "cuda" else "cpu",
             arrays=arrays,
+            deliver=deliver,
             start_timeout_s=self.spec.start_timeout_s,
         )
 
@@ -265,10 +302,12 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             control.progress(0, self._total_steps, phase="training")
         elif message["kind"] == "steps":
             self._history.add_steps(message["rows"])
+            self._tracking.steps(message["rows"])
             last = message["rows"][-1]
             self._advance(last["step"], control, epoch=last["epoch"], loss=last["loss"])
         elif message["kind"] == "epoch":
             self._history.add_epoch(message["row"])
+            self._tracking.epoch(message["row"])
             row = message["row"]
             self._advance(row["step"], control, epoch=row["epoch"], loss=row["loss"])
         elif message["kind"] in ("paused", "resumed"):
@@ -276,6 +315,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._steps_done = max(self._steps_done, message["step"])
             phase = "paused" if self._paused else "training"
             control.progress(self._steps_done, self._total_steps, phase=phase)
+        elif message["kind"] == "cost":
+            self._costs[-1][message["rank"]] = message["report"]
         elif message["kind"] == "output":
             self._outputs[message["rank"]] = message["text"]
         elif message["kind"] == "done":
@@ -286,7 +327,9 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._steps_done = step
             control.progress(step, self._total_steps, phase="training", **values)
 
-    def _trained(self) -> Trained:
+    @property
+    def trained(self) -> Trained:
+        """The trained model with its preparation and history. Raises TrainingError while there is none."""
         if self._finished is None:
             if self._weights is None:
                 raise TrainingError(
@@ -297,6 +340,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 "steps_done": self._steps_done,
                 "stopped": self.status is Status.STOPPED,
                 "options": self.spec.told(),
+                "cost": str(self.cost),
             }
             self._finished = Trained(
                 self._described,

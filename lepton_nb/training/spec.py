@@ -70,6 +70,10 @@ class TrainingSpec:
     metrics: further figures of the validation rows of all workers together, in `history` as validation_<name>: "auc",
         "average_precision", "f1", "precision" and "recall" of classes (mean over the classes), "rmse", "r2" and
         "explained_variance" of a regression.
+    stream: whether Parquet is read while it is learnt from, each rank its own row groups; None does so where its
+        numbers would take more than a quarter of the memory that is left. `run.notes` says which it was.
+    track: where the history is written while it grows: a folder (JSON lines, and event files for TensorBoard), or
+        {"jsonl": path, "tensorboard": folder, "mlflow": uri}, of which any may be left out.
     workers: a number, or the least and the most: (1, 4) takes as many workers as there are, also when it starts again.
     """
 
@@ -100,6 +104,8 @@ class TrainingSpec:
     max_restarts: int = 3
     seed: int = 0
     validation: Any = None
+    stream: bool | None = None
+    track: Any = None
     log_every_steps: int = 20
     start_timeout_s: float = 120.0
 
@@ -123,6 +129,8 @@ class TrainingSpec:
         for name in ("optimizer", "loss", "precision", "schedule", "framework", "parallel"):
             _require_choice(name, getattr(self, name))
         object.__setattr__(self, "metrics", _names_of_metrics(self.metrics))
+        if self.stream is not None and not isinstance(self.stream, bool):
+            raise TrainingError(f"stream is {self.stream!r}; give True, False, or None to let the size decide")
         _require_number("learning_rate", self.learning_rate, above=True)
         _require_number("weight_decay", self.weight_decay, above=False)
         _require_number("momentum", self.momentum, above=False)
@@ -171,14 +179,14 @@ class TrainingSpec:
 
     def told(self) -> dict[str, Any]:
         """The options as plain values, without data and paths."""
-        left_out = ("validation", "checkpoint", "resume", "target")
+        left_out = ("validation", "checkpoint", "resume", "target", "track")
         found = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in left_out}
         weights = self.class_weights
         return found | ({"class_weights": dict(weights)} if isinstance(weights, Mapping) else {})
 
     def without_data(self) -> TrainingSpec:
         """The same options, small enough to travel: rows go another way."""
-        return dataclasses.replace(self, validation=None)
+        return dataclasses.replace(self, validation=None, track=None)
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {

@@ -141,6 +141,7 @@ def _watch(
 ) -> RankResult:
     result = RankResult(rank, None)
     output: collections.deque[str] = collections.deque(maxlen=KEPT_LINES)
+    cost: dict[str, Any] | None = None
     told_s = time.monotonic()
     for stream, line in _lines(process, unwanted):
         if stream == "output":
@@ -153,8 +154,11 @@ def _watch(
         if message["kind"] == "failed":
             result.error = message
         elif message["kind"] in ("epoch", "steps", "done"):
-            result.messages.append(message)
+            result.messages.append({"rank": rank, **message})
+        elif message["kind"] == "cost":
+            cost = {"rank": rank, **message}
         emit(message)
+    result.messages += [] if cost is None else [cost]
     result.exit_code = _exit_code(process)
     result.output = "\n".join(output)
     if result.error is None and result.exit_code != 0:

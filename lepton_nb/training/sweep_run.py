@@ -96,7 +96,7 @@ class SweepRun(BackgroundRun["SweepRun"]):
         number, _, values = self._best()
         kept = self._kept
         if kept is not None and kept[0] == number:
-            return kept[1]._trained()
+            return kept[1].trained
         assert self.path is not None, "a sweep without a folder keeps the run of its best trial"
         return load(_model_folder(self.path, number), model=self._recipe.model_of(values))
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import checkpoint, models
+from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
-from lepton_nb.training.rows import training_rows
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
+from lepton_nb.training.tracking import Tracking, trackers
 
 if TYPE_CHECKING:
     from lepton_nb.cluster.session import Cluster
@@ -37,7 +38,8 @@ def train(
     model: a torch.nn.Module or a Keras model (a copy is trained), a function that builds one (called with the number
         of features, or the shape of a row, if it takes an argument), or a description such as `lnb.models.mlp()`. The
         model gives logits for classes, (rows,), (rows, 1) or (rows, classes), without sigmoid or softmax.
-    data: what `lnb.prepare` returned, or any frame with numeric columns, of which `target` is learnt.
+    data: what `lnb.prepare` returned; any frame with numeric columns, of which `target` is learnt, Parquet larger than
+        memory and Dask collections among them; or arrays, (features, target): see `feeds.feed`.
     batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
         but for random noise inside the model (dropout).
     workers: how many, or the least and the most of them.
@@ -62,16 +64,18 @@ def train(
     if before is not None:
         resumed = before.state
     own: tempfile.TemporaryDirectory[str] | None = None
-    rows, reader = training_rows(data, spec.target, spec.row_dtype)
-    validation = None
+    client = None if cluster is None else cluster.client
+    feeds = {"train": feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)}
     if spec.validation is not None:
-        validation = reader.read(spec.validation, need_target=True, what="the validation data")
+        feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
     if cluster is not None:
         place(cluster.workers, spec.least_workers)
     if spec.max_restarts and spec.checkpoint is None:
         own = tempfile.TemporaryDirectory(prefix="lepton-nb-checkpoints-")
         spec = replace(spec, checkpoint=own.name)
-    return TrainingRun(model, spec, rows, validation, reader, cluster, resumed, own).start()
+    # Last, as it makes folders and files.
+    tracking = Tracking(trackers(spec.track))
+    return TrainingRun(model, spec, feeds, cluster, resumed, own, tracking).start()
 
 
 def _with_framework(model: models.Model, spec: TrainingSpec) -> TrainingSpec:

@@ -7,13 +7,13 @@ beside them as JSON lines.
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.metadata
 import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lepton_nb.data.transform import NumberColumn, TextColumn, Transform
+from lepton_nb.data.frames import is_dask
+from lepton_nb.data.transform_values import transform_of, values_of
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models
 from lepton_nb.training.batches import TargetFacts
@@ -35,6 +36,7 @@ from lepton_nb.training.tasks import check_target
 if TYPE_CHECKING:
     import torch
 
+    from lepton_nb.cluster.session import Cluster
     from lepton_nb.data.frames import Frame
     from lepton_nb.data.transform import Prepared
 
@@ -75,12 +77,32 @@ class Trained:
             self._model = self._frame().read(self.described, reader.row_shape, self.seed, reader.dtype, self.weights)
         return self._model
 
-    def predict(self, data: Prepared | Frame) -> npt.NDArray[np.float64]:
-        """Predictions for the rows of `data`: what `lnb.prepare` returned, or a frame with the same columns.
+    def predict(
+        self,
+        data: Any,
+        *,
+        cluster: Cluster | None = None,
+        to: str | os.PathLike[str] | None = None,
+        keep: Sequence[str] = (),
+        overwrite: bool = False,
+    ) -> Any:
+        """Predictions for the rows of `data`: what `lnb.prepare` returned, a frame with the same columns, or an array.
 
-        binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values (rows,).
+        An array: binary: the probability of 1 (rows,); multiclass: probabilities (rows, classes); regression: values
+        (rows,); with a target of several steps also (rows, steps). For a Dask DataFrame a Dask DataFrame; with `to`,
+        written there by the workers of `cluster` and scanned: see `partitions.predict_partitions`.
         """
+        if to is not None or cluster is not None or is_dask(data):
+            from lepton_nb.training.partitions import predict_partitions
+
+            return predict_partitions(self, data, cluster, to=to, keep=keep, overwrite=overwrite)
         return metrics.predictions(self.task, self._outputs(self.reader.read(data, need_target=False, what="the data")))
+
+    def export(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the model for other programs; see `export.export`: format, outputs, sample, overwrite."""
+        from lepton_nb.training.export import export
+
+        return export(self, path, **options)
 
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
         """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""
@@ -145,7 +167,7 @@ class Trained:
             "row_shape": None if reader.shape is None else list(reader.shape),
             "divisor": reader.divisor,
             "seed": self.seed,
-            "preparation": None if reader.transform is None else _told_of_transform(reader.transform),
+            "preparation": None if reader.transform is None else values_of(reader.transform),
             "training": self.facts,
             "versions": {name: importlib.metadata.version(name) for name in _VERSIONS + _VERSIONS_OF[self.framework]},
         }
@@ -160,7 +182,11 @@ class Trained:
         found = []
         for start in range(0, len(rows), PREDICTION_BATCH):
             part = self.reader.numbers(np.ascontiguousarray(rows.features[start : start + PREDICTION_BATCH]))
-            found.append(ask(model, part))
+            # The last bits of a product of matrices depend on the number of rows, but not within whole sixty-fours: so
+            # a row is predicted alike alone and among others.
+            missing = -len(part) % 64
+            whole = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+            found.append(ask(model, whole)[: len(part)])
         outputs: npt.NDArray[np.float64] = np.concatenate(found)
         one = outputs.ndim > 1 and outputs.shape[-1] == 1 and self.task != "multiclass"
         return outputs[..., 0] if one else outputs
@@ -200,7 +226,7 @@ def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Tra
     try:
         if model is None:
             model = models.described(told["model"])
-        transform = None if told["preparation"] is None else _transform_of(told["preparation"])
+        transform = None if told["preparation"] is None else transform_of(told["preparation"])
         shape = told.get("row_shape")
         reader = Reader(
             tuple(told["features"]),
@@ -230,20 +256,3 @@ def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Tra
 
 def _lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()]
-
-
-def _told_of_transform(transform: Transform) -> dict[str, Any]:
-    kinds = {NumberColumn: "number", TextColumn: "text"}
-    columns = [{"kind": kinds[type(column)], **dataclasses.asdict(column)} for column in transform.columns]
-    return {"target": transform.target, "precision": transform.precision, "columns": columns}
-
-
-def _transform_of(told: dict[str, Any]) -> Transform:
-    columns: list[NumberColumn | TextColumn] = []
-    for column in told["columns"]:
-        values = {name: value for name, value in column.items() if name != "kind"}
-        if column["kind"] == "number":
-            columns.append(NumberColumn(**values))
-        else:
-            columns.append(TextColumn(values["name"], tuple(values["categories"])))
-    return Transform(target=told["target"], columns=tuple(columns), precision=told["precision"])
