@@ -20,7 +20,7 @@ ORPHANED = 3
 class Channel:
     """The rank's end. Make one before any heavy import.
 
-    From `listen` on it owns one daemon thread, for as long as the process; before, `receive` reads by itself.
+    It owns one daemon thread, for as long as the process; opened without, `receive` reads by itself until `listen`.
     """
 
     def __init__(self, commands: TextIO, messages: TextIO) -> None:
@@ -34,13 +34,16 @@ class Channel:
         self._listening = False
 
     @classmethod
-    def open(cls) -> Channel:
+    def open(cls, *, listen: bool = True) -> Channel:
         """The channel of this process; what the model prints goes to stderr from now on."""
         # Ctrl-C in a terminal reaches every process of it; the notebook decides what becomes of a rank.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
-        return cls(sys.stdin, messages)
+        channel = cls(sys.stdin, messages)
+        if listen:
+            channel.listen()
+        return channel
 
     @property
     def stopping(self) -> bool:

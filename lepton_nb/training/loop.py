@@ -103,7 +103,7 @@ class Loop:
         self._tell_again()
         while not self.stopped and not self._finished:
             self._run_epoch()
-        if self.stopped or (self.step != self._saved_step and not self._own):
+        if self.step != self._saved_step and (self.stopped or not self._own):
             self._save(keep=self.stopped)
         if self._best_weights is not None and not self.stopped:
             self.engine.put_weights(self._best_weights)
@@ -162,7 +162,7 @@ class Loop:
         }
         if self.stopped:
             # Whoever stops a run does not want to wait; it is validated when it goes on.
-            self._save()
+            self._save(keep=True)
         else:
             row |= self._validate()
         better = not self.stopped and self._remember(row)

@@ -35,9 +35,7 @@ def main(folder: Path, start: Start, *, listen: bool = True) -> int:
 
     listen: whether commands are listened to at once; otherwise `start` does so, which has one thread until then.
     """
-    channel = Channel.open()
-    if listen:
-        channel.listen()
+    channel = Channel.open(listen=listen)
     try:
         _train(folder, channel, start)
     except BaseException as error:
