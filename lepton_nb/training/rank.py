@@ -36,11 +36,12 @@ def main(folder: Path, start: Start, *, listen: bool = True) -> int:
     listen: whether commands are listened to at once; otherwise `start` does so, which has one thread until then.
     """
     channel = Channel.open(listen=listen)
+    reached = {"step": 0}
     try:
-        _train(folder, channel, start)
+        _train(folder, channel, start, reached)
     except BaseException as error:
         ours = isinstance(error, LeptonError)
-        facts = error.facts if isinstance(error, LeptonError) else {}
+        facts = {**reached, **error.facts} if isinstance(error, LeptonError) else reached
         channel.send(
             "failed",
             kind_of="data" if ours else "peer" if isinstance(error, PeerLostError) else "crash",
@@ -59,7 +60,8 @@ def end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _train(folder: Path, channel: Channel, start: Start) -> None:
+def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]) -> None:
+    """`reached` gets the number of steps that were done, also where one fails."""
     facts = json.loads((folder / "seat.json").read_text())
     device = facts.pop("device")
     seat = Seat(**facts)
@@ -81,7 +83,10 @@ def _train(folder: Path, channel: Channel, start: Start) -> None:
         own_checkpoints=job["own_checkpoints"],
         meter=meter,
     )
-    loop.run()
+    try:
+        loop.run()
+    finally:
+        reached["step"] = loop.step
     weights = loop.weights()
     if seat.rank == 0:
         (folder / WEIGHTS).write_bytes(weights)

@@ -89,8 +89,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._paused = False
         self._outputs: dict[int, str] = {}
         self._restarts: tuple[str, ...] = ()
-        # How far the run was when it last started again.
-        self._reached: object = None
+        # The step after which the model's own code failed, if that is why the run last started again.
+        self._failed_step: int | None = None
         self._task: Task | None = None
         self._weights: bytes | None = None
         self.state: bytes | None = None
@@ -241,14 +241,14 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._paused = False
         if control.stopping or getattr(error, "cause", None) not in ("lost", "crash"):
             raise error
-        reached = (self._steps_done, *self._checkpoints())
         killed = error.cause == "lost" or (error.exit_code or 0) < 0
-        if not killed and reached == (self._reached or (0,)):
-            raise error  # its own code fails at the same place again
-        self._reached = reached
+        step = error.facts.get("step", 0)
+        if not killed and step in (0, self._failed_step):
+            raise error  # its code fails at the same place again
+        self._failed_step = None if killed else step
         if len(self._restarts) == self.spec.max_restarts:
             if self._restarts:
-                error.add_note(f"The run was started again {len(self._restarts)} times before: {self._restarts}")
+                error.add_note(f"The run was started again before, {len(self._restarts)} in all: {self._restarts}")
             raise error
         self._restarts = (*self._restarts, str(error).splitlines()[0])
         self._costs.append({})

@@ -141,7 +141,7 @@ def test_settings_may_change_on_the_way_and_a_finished_run_can_go_on(tmp_path):
         tmp_path / "again", resume=kept, **OPTIONS | {"epochs": 3, "learning_rate": 0.001, "weight_decay": 0.5}
     )
     assert loop.step == 12
-    assert {group["weight_decay"] for group in loop._optimizer.param_groups} == {0.5}
+    assert {group["weight_decay"] for group in loop.engine._optimizer.param_groups} == {0.5}
     assert [facts["row"]["epoch"] for kind, facts in sent if kind == "epoch"] == [1, 2, 3]
 
 
@@ -249,18 +249,25 @@ def test_a_run_whose_rank_is_killed_twice_ends_with_the_same_numbers(cluster, tm
     assert [int(path.stem[5:]) for path in checkpoint.steps(kept)] == [24, 26, 28]
 
 
-def test_a_run_that_breaks_too_often_fails_with_the_first_rank_to_fail(cluster, tmp_path):
+def test_a_run_whose_code_fails_at_the_same_step_again_fails_with_the_first_rank_to_fail(cluster, tmp_path):
     def breaks(rank, step, log):
         if rank == 1 and step >= 3:
             raise ZeroDivisionError("no luck today")
 
-    run = lnb.train(counting(tmp_path, breaks), table(), cluster=cluster, max_restarts=2, **RESTARTED)
+    run = lnb.train(counting(tmp_path, breaks), table(), cluster=cluster, **RESTARTED)
     folder = run.spec.checkpoint
-    with pytest.raises(lnb.TrainingError, match=r"rank 1 of 2 on .* raised ZeroDivisionError: no luck today") as caught:
+    with pytest.raises(lnb.TrainingError, match=r"rank 1 of 2 on .* raised ZeroDivisionError: no luck today"):
         run.wait(120)
-    assert len(run.restarts) == 2
-    assert "The run was started again 2 times before" in caught.value.__notes__[0]
+    assert len(run.restarts) == 1
     assert not os.path.exists(folder)
+
+
+def test_a_run_that_is_killed_too_often_fails(cluster, tmp_path):
+    run = lnb.train(counting(tmp_path, killed(2, 4, 6)), table(), cluster=cluster, max_restarts=1, **RESTARTED)
+    with pytest.raises(lnb.TrainingError, match=r"rank 1 of 2 on .* was killed by signal 9") as caught:
+        run.wait(120)
+    assert len(run.restarts) == 1
+    assert "The run was started again before, 1 in all" in caught.value.__notes__[0]
 
 
 def test_what_would_fail_again_is_not_started_again(cluster):
