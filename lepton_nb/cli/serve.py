@@ -56,6 +56,7 @@ def app(notebook: Path, *, port: int, browser: bool) -> int:
         f"--Voila.ip={HOST}",
         "--Voila.log_level=WARN",
         "--VoilaConfiguration.template=lepton",
+        "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.app_markdown.WithFormulas",
         "--VoilaConfiguration.allow_template_override=NO",
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
         "--VoilaConfiguration.show_tracebacks=True",

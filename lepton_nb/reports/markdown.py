@@ -1,4 +1,4 @@
-"""Markdown cells as HTML: headings for the table of contents, images embedded, TeX left as it is written."""
+"""Markdown cells as HTML: headings for the table of contents, images embedded, TeX as MathML."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from lepton_nb.reports.formulas import Formulas
 from lepton_nb.reports.offline import embedded, offline
 
 
@@ -72,7 +73,7 @@ def _words(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", text)).strip()
 
 
-class _Renderer(IPythonRenderer):
+class _Renderer(Formulas, IPythonRenderer):
     def __init__(self, folder: Path, attachments: dict[str, Any], heading: Callable[[str, int], str]) -> None:
         super().__init__(escape=False, attachments=attachments)
         self._folder, self._heading = folder, heading
