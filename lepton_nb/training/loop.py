@@ -276,7 +276,8 @@ class Loop:
                 "step": self.step,
                 "position": {name: getattr(self, f"_{name}") for name in _KEPT},
                 "elapsed_s": time.monotonic() - self._began_s,
-                "told": self._told,
+                # The run itself has heard it, and needs it from nobody when it starts again.
+                "told": {"steps": [], "epochs": []} if self._own and not keep else self._told,
                 "best_weights": self._best_weights,
                 "engine": state,
             }
