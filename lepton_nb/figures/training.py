@@ -52,6 +52,52 @@ def loss_curves(history: pl.DataFrame, *, title: str = "") -> go.Figure:
     return figure
 
 
+def compare(
+    histories: Mapping[str, pl.DataFrame], steps: Mapping[str, pl.DataFrame] | None = None, *, title: str = ""
+) -> go.Figure:
+    """Loss of several runs against the optimizer step: a colour for each, solid in training, dashed in validation.
+
+    histories: name → `TrainingRun.history`; steps: name → `TrainingRun.steps`, drawn faintly behind, so that something
+    is seen before the first epoch is over. Earlier runs have wider lines, and show below others on the same numbers.
+    Raises TrainingError if there is no run, a name in `steps` that is not in `histories`, or a column is missing.
+    """
+    import plotly.graph_objects as go
+
+    if not isinstance(histories, Mapping) or not histories:
+        raise TrainingError("histories must name at least one run; give {'name': run.history}")
+    for name in steps or {}:
+        if name not in histories:
+            raise TrainingError.unknown("run", name, [*histories])
+    figure = go.Figure()
+    for number, (name, history) in enumerate(histories.items()):
+        colour, width = COLOURS[number % len(COLOURS)], 2 + 2 * (len(histories) - 1 - number)
+        if steps and name in steps:
+            line = {"color": colour, "width": 1}
+            _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", opacity=0.45, line=line)
+        line = {"color": colour, "width": width}
+        _add_loss(figure, history, "loss", f"{name}, training", mode="lines+markers", line=line)
+        if "validation_loss" in history.columns and history["validation_loss"].count():
+            line = {"color": colour, "width": width, "dash": "dash"}
+            _add_loss(figure, history, "validation_loss", f"{name}, validation", mode="lines+markers", line=line)
+    _lay_out(figure, title, "step", "loss")
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def _add_loss(figure: go.Figure, table: pl.DataFrame, column: str, name: str, **style: Any) -> None:
+    for needed in ("step", column):
+        if needed not in table.columns:
+            raise TrainingError.unknown("column", needed, table.columns)
+    known = table.drop_nulls(column)
+    figure.add_scatter(
+        x=known["step"].to_numpy(),
+        y=known[column].to_numpy(),
+        name=html.escape(name, quote=False),
+        hovertemplate="step %{x}: %{y:.4f}",
+        **style,
+    )
+
+
 def roc(target: npt.NDArray[Any], scores: Scores, *, title: str = "") -> go.Figure:
     """ROC curves of several models on the same rows, each with its area under the curve in the legend.
 

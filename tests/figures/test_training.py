@@ -29,6 +29,52 @@ def test_loss_curves_need_their_columns():
         lnb.figures.training.loss_curves(pl.DataFrame({"epoch": [1]}))
 
 
+HISTORY = pl.DataFrame({"epoch": [1, 2], "step": [10, 20], "loss": [0.5, 0.4], "validation_loss": [0.6, None]})
+STEPS = pl.DataFrame({"step": [5, 10, 15], "loss": [0.7, 0.5, 0.45]})
+
+
+def test_runs_are_compared_by_step_each_in_a_colour_of_its_own():
+    plain = HISTORY.drop("validation_loss")
+    figure = lnb.figures.training.compare({"<torch>": HISTORY, "keras": plain}, {"keras": STEPS}, title="Both")
+    lines = {trace.name: trace for trace in figure.data}
+    assert [*lines] == [
+        "&lt;torch&gt;, training", "&lt;torch&gt;, validation", "keras, step by step", "keras, training"
+    ]  # fmt: skip
+    assert list(lines["&lt;torch&gt;, training"].x) == [10, 20]
+    # A figure that was not measured leaves a gap in the table, not in the line.
+    assert list(lines["&lt;torch&gt;, validation"].y) == [0.6]
+    assert list(lines["keras, step by step"].y) == [0.7, 0.5, 0.45]
+    colours = {name.split(",")[0]: set() for name in lines}
+    for name, trace in lines.items():
+        colours[name.split(",")[0]].add(trace.line.color)
+    assert [len(found) for found in colours.values()] == [1, 1]
+    assert len(set.union(*colours.values())) == 2
+    # Below a second line on the same numbers, the first must still show.
+    assert lines["&lt;torch&gt;, training"].line.width > lines["keras, training"].line.width
+    assert figure.layout.title.text == "Both"
+
+
+def test_a_run_that_has_just_begun_is_compared_by_its_steps():
+    empty = HISTORY.clear()
+    figure = lnb.figures.training.compare({"a": empty}, {"a": STEPS.head(1)})
+    assert [(trace.name, len(trace.x)) for trace in figure.data] == [("a, step by step", 1), ("a, training", 0)]
+
+
+@pytest.mark.parametrize(
+    ("histories", "steps", "message"),
+    [
+        ({}, None, "at least one run"),
+        (HISTORY, None, "at least one run"),
+        ({"torch": HISTORY}, {"torhc": STEPS}, "unknown run 'torhc'; did you mean 'torch'"),
+        ({"torch": HISTORY.drop("step")}, None, "'step'"),
+        ({"torch": HISTORY}, {"torch": STEPS.drop("loss")}, "'loss'"),
+    ],
+)
+def test_compare_refuses_what_it_cannot_draw(histories, steps, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        lnb.figures.training.compare(histories, steps)
+
+
 def test_roc_draws_few_points_of_the_exact_curve_and_counts_every_row():
     from sklearn.metrics import roc_auc_score, roc_curve
 
