@@ -46,7 +46,8 @@ class Group:
 
     def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The sum of `values` (any shape) over all ranks."""
-        if self.ranks == 1:
+        # TensorFlow (2.21) crashes where ranks add up nothing.
+        if self.ranks == 1 or not np.size(values):
             return values
         flat = tf.constant(np.asarray(values, dtype=np.float64).reshape(-1))
         found: npt.NDArray[np.float64] = self.meet(lambda: self._add_up(flat).numpy())
