@@ -63,6 +63,8 @@ def _made(name: str, task: Task, output: Tensor) -> Any:
         raise TrainingError(
             f"metrics={name!r} needs torchmetrics, which is not installed; pip install 'lepton-nb[torch]'"
         ) from error
+    # Rank 0 has the rows of all ranks, and waits for nobody.
+    alone = {"sync_on_compute": False}
     if task == "regression":
         kinds = {
             "mae": torchmetrics.MeanAbsoluteError,
@@ -70,8 +72,8 @@ def _made(name: str, task: Task, output: Tensor) -> Any:
             "explained_variance": torchmetrics.ExplainedVariance,
         }
         if name == "rmse":
-            return torchmetrics.MeanSquaredError(squared=False)
-        return kinds[name]()
+            return torchmetrics.MeanSquaredError(squared=False, **alone)
+        return kinds[name](**alone)
     kinds = {
         "auc": torchmetrics.AUROC,
         "average_precision": torchmetrics.AveragePrecision,
@@ -80,5 +82,5 @@ def _made(name: str, task: Task, output: Tensor) -> Any:
         "recall": torchmetrics.Recall,
     }
     if task == "binary":
-        return kinds[name](task="binary")
-    return kinds[name](task="multiclass", num_classes=output.shape[1], average="macro")
+        return kinds[name](task="binary", **alone)
+    return kinds[name](task="multiclass", num_classes=output.shape[1], average="macro", **alone)
