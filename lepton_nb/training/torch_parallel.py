@@ -122,7 +122,8 @@ class Ddp:
             find_unused_parameters=_some_are_unused(model),
         )
         # Summed and not averaged: each rank has divided by the rows of all of them already.
-        self.module.register_comm_hook(None, _sum_bucket)
+        # A lambda, as torch refuses annotations that are strings.
+        self.module.register_comm_hook(None, lambda _, bucket: _sum_bucket(bucket))
 
     def begin(self) -> None:
         """All zero."""
@@ -198,7 +199,7 @@ class Fsdp:
                 value.grad *= factor
 
 
-def _sum_bucket(_: Any, bucket: Any) -> Any:
+def _sum_bucket(bucket: Any) -> Any:
     work = dist.all_reduce(bucket.buffer(), async_op=True)
     return work.get_future().then(lambda done: done.value()[0])
 
