@@ -118,7 +118,7 @@ class Ddp:
             model,
             device_ids=[group.device.index] if group.device.type == "cuda" and group.device.index is not None else None,
             gradient_as_bucket_view=True,
-            broadcast_buffers=False,
+            forward_sync_buffers=False,
             find_unused_parameters=_some_are_unused(model),
         )
         # Summed and not averaged: each rank has divided by the rows of all of them already.

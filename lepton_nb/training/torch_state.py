@@ -39,7 +39,7 @@ def local(value: Tensor) -> Tensor:
 
 
 def weights(model: nn.Module) -> dict[str, Tensor]:
-    """The state dict with whole values; all ranks take part where FSDP has dealt them out."""
+    """The state dict with whole values; where FSDP has dealt them out all ranks take part, and rank 0 gets them."""
     if not _has_dealt(model):
         return model.state_dict()
     from torch.distributed.checkpoint.state_dict import get_model_state_dict
@@ -54,7 +54,7 @@ def put_weights(model: nn.Module, values: dict[str, Tensor]) -> None:
         return
     from torch.distributed.checkpoint.state_dict import set_model_state_dict
 
-    set_model_state_dict(model, values, options=_whole())  # type: ignore[arg-type]
+    set_model_state_dict(model, values, options=_from_first())  # type: ignore[arg-type]
 
 
 def optimizer(model: nn.Module, made: torch.optim.Optimizer) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def put_optimizer(model: nn.Module, made: torch.optim.Optimizer, state: dict[str
     if _has_dealt(model):
         from torch.distributed.checkpoint.state_dict import set_optimizer_state_dict
 
-        set_optimizer_state_dict(model, made, state, options=_whole())
+        set_optimizer_state_dict(model, made, state, options=_from_first())
     else:
         made.load_state_dict(state)
     for group, setting in zip(made.param_groups, settings, strict=True):
@@ -107,6 +107,13 @@ def _whole() -> Any:
     from torch.distributed.checkpoint.state_dict import StateDictOptions
 
     return StateDictOptions(full_state_dict=True, cpu_offload=True)
+
+
+def _from_first() -> Any:
+    """Only rank 0 has them whole."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions
+
+    return StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
 
 
 def _is_dealt(value: Any) -> bool:

@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from torch import nn
-
 from loops import loop_of, torch_engine, write_rows
+from torch import nn
 
 import lepton_nb as lnb
 from lepton_nb.events import Progress, Status

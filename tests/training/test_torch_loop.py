@@ -3,9 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from loops import loop_of, torch_engine, write_rows
+from torch import nn
 
 import lepton_nb as lnb
 from lepton_nb.training.sharding import epoch_order
