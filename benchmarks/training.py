@@ -1,80 +1,83 @@
-"""Rows trained a second: our ranks beside plain PyTorch loops in one process, on the shape of the quickstart.
+"""Training: step times, rates, starts, stops and memory, ours against others.
 
-    python benchmarks/training.py [--rows 250000] [--epochs 5]
+    python benchmarks/training.py [--only step,keras,...] [--rounds 5] [--slice 2] [--quick] [--ray]
 
-140 features, a perceptron 128-64-1, Adam, 1,024 rows a step, float32. The plain loops use every core: one slices
-the rows like ours does, one takes them from a DataLoader, as most examples do. Of each, the best epoch counts; what
-ours takes to start and end is told apart.
+The rows are the flights of the quickstart, the model is its perceptron. Where rates are compared, all contenders are
+started first and then take turns of a few seconds, the others being held (ours paused, others stopped by a signal), so
+that all see the same machine; ratios are those of a round, of which the median counts. Ours is as it comes: with its
+rows of loss and gradient norm, its reports of cost, and its checkpoints for restarts.
+
+step        two ranks against torchrun with DistributedDataParallel and the same slices of rows in memory
+keras       two ranks of TensorFlow against a bare script with MultiWorkerMirroredStrategy
+metrics     every step told and validation metrics, against nothing told; the validation pass itself is left out
+flights     rows a second against Lightning and a DataLoader, in one process; in two as well, without a target
+compiled    torch.compile against an eager step; without a target
+start       a job of two ranks with one step, on a warm cluster, against torchrun and (--ray) Ray's TorchTrainer
+speedup     two ranks over one, beside two independent processes over one
+stop        from run.stop() to its return, for quick and slow steps
+kill        from SIGKILL of a rank, or of a worker, to the next step; starting the process is told apart
+latency     from the end of a step on a rank to its figures in the notebook
+memory      peak memory of ranks that stream Parquet larger than their limit
+
+--ray makes an environment of its own for Ray, .venv-peers, if it is not there (pip, a few minutes).
+--quick shows that everything works; its figures mean little.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
-from collections.abc import Iterable
+import sys
+import tempfile
+from pathlib import Path
 
-import numpy as np
-import polars as pl
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from support import machine, training_contests, training_memory, training_times
+from support.contest import Targets, chosen
 
-import lepton_nb as lnb
-
-FEATURES, BATCH = 140, 1024
-
-
-def train_plainly(batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """One pass over `batches` with a fresh model."""
-    model = lnb.models.mlp().build(FEATURES)
-    optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    for features, target in batches:
-        optimizer.zero_grad()
-        nn.functional.binary_cross_entropy_with_logits(model(features).squeeze(1), target).backward()
-        optimizer.step()
+CONTESTS = {
+    "step": training_contests.step,
+    "keras": training_contests.keras,
+    "metrics": training_contests.metrics,
+    "flights": training_contests.rates_of_flights,
+    "compiled": training_contests.compiled,
+    "speedup": training_contests.speed_up,
+}
+TIMES = {
+    "start": training_times.start,
+    "stop": training_times.stop,
+    "kill": training_times.kill,
+    "latency": training_times.latency,
+}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=250_000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parts = [*CONTESTS, *TIMES, "memory"]
+    parser.add_argument("--only", metavar="PART,...", help=f"some of: {', '.join(parts)}")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--slice", type=float, default=2.0, help="seconds of a turn")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--ray", action="store_true", help="against Ray, too")
     options = parser.parse_args()
-    print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}, torch {torch.__version__}")
-    random = np.random.default_rng(0)
-    features = random.normal(size=(options.rows, FEATURES)).astype(np.float32)
-    target = (features[:, 0] + random.normal(size=options.rows) > 0).astype(np.float32)
-    rows, labels = torch.from_numpy(features), torch.from_numpy(target)
-    loader = DataLoader(TensorDataset(rows, labels), batch_size=BATCH, shuffle=True)
-    train_plainly([(rows[:BATCH], labels[:BATCH])])  # loads what PyTorch loads on first use
-    rates: dict[str, float] = {}
-    for _ in range(options.epochs):
-        sliced = ((rows[part], labels[part]) for part in torch.randperm(options.rows).split(BATCH))
-        for name, batches in (("plain loop, sliced", sliced), ("plain loop, DataLoader", loader)):
-            began_s = time.perf_counter()
-            train_plainly(batches)
-            rates[name] = max(rates.get(name, 0.0), options.rows / (time.perf_counter() - began_s))
-    table = pl.DataFrame(features, schema=[f"x{i}" for i in range(FEATURES)]).with_columns(y=pl.Series(target))
-    with lnb.Cluster(workers=2) as cluster:
-        for workers in (1, 2):
-            began_s = time.perf_counter()
-            run = lnb.train(
-                lnb.models.mlp(), table, target="y", workers=workers, epochs=options.epochs, batch_size=BATCH,
-                cluster=cluster,
-            ).wait()  # fmt: skip
-            whole_s = time.perf_counter() - began_s
-            trained_s = float(run.history["elapsed_s"][-1])
-            rates[f"ours, {workers} ranks"] = float(run.history["rows_per_s"].max())
-            print(f"  {workers} ranks: {whole_s - trained_s:.1f} s of {whole_s:.1f} s are start and end")
-    for name, rate in rates.items():
-        print(f"  {name:24}{rate:12,.0f} rows a second")
-    ratio, beside_loader = (rates["ours, 2 ranks"] / rates[f"plain loop, {name}"] for name in ("sliced", "DataLoader"))
-    print(
-        f"two ranks against the plain loops on all cores: {ratio:.2f} of the sliced one, "
-        f"{beside_loader:.2f} of the DataLoader; no target is set yet"
-    )
+    wanted = chosen(options.only, parts)
+    rounds, slice_s = (1, 0.7) if options.quick else (options.rounds, options.slice)
+    print(machine.describe(("torch", "tensorflow", "keras", "lightning", "distributed", "numpy")), flush=True)
+    targets = Targets()
+    with tempfile.TemporaryDirectory(prefix="lepton-nb-training-") as folder:
+        work = Path(folder)
+        if any(name in CONTESTS for name in wanted):
+            at = training_contests.setting(work, rounds, slice_s)
+        for name in wanted:
+            if name in CONTESTS:
+                CONTESTS[name](at, targets)
+            elif name == "start":
+                training_times.start(rounds, targets, ray=options.ray)
+            elif name in TIMES:
+                TIMES[name](rounds, targets)
+            else:
+                training_memory.memory(work, targets, quick=options.quick)
+            sys.stdout.flush()
+    return targets.status
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,0 +1,207 @@
+"""Step times and rates of training, ours against others, in turns."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from support import machine, training_models
+from support.contest import Targets
+from support.training_turns import Ours, Party, Peer, Taken, ratios, show, take_slices
+
+import lepton_nb as lnb
+
+SMALL, LARGE = 256, 4096
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all contests share. folder: features.npy and target.npy; rows: the same."""
+
+    folder: Path
+    rows: tuple[Any, Any]
+    validation: tuple[Any, Any]
+    rounds: int
+    slice_s: float
+
+
+def flights() -> tuple[lnb.data.Prepared, lnb.data.Prepared]:
+    """The training and the validation part of the quickstart."""
+    table = lnb.datasets.flights(join=("weather", "planes"))
+    new_york = pl.col("scheduled_departure").dt.convert_time_zone("America/New_York")
+    table = table.with_columns(
+        late=pl.col("arr_delay") >= 15,
+        weekday=new_york.dt.strftime("%a"),
+        departure_hour=pl.col("hour").cast(pl.String),
+        plane_age=pl.col("year") - pl.col("plane_year"),
+    )
+    weather = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
+    train, validation, _ = lnb.prepare(
+        table,
+        target="late",
+        time="scheduled_departure",
+        features=[
+            *("weekday", "departure_hour", "sched_dep_time", "sched_arr_time"),
+            *("carrier", "origin", "dest", "distance", "plane_age"),
+            *(f"weather_{name}" for name in weather),
+        ],
+        validation=datetime(2013, 9, 1, 4, tzinfo=UTC),
+        test=datetime(2013, 11, 1, 4, tzinfo=UTC),
+    )
+    return train, validation
+
+
+def setting(folder: Path, rounds: int, slice_s: float) -> Setting:
+    """The flights, in memory and in `folder`."""
+    train, validation = flights()
+    rows = (train.features, train.target_values)
+    for name, values in zip(("features", "target"), rows, strict=True):
+        np.save(folder / f"{name}.npy", values)
+    print(f"{len(rows[0]):,} flights, {rows[0].shape[1]} features, a perceptron 128-64-1, Adam, float32")
+    return Setting(folder, rows, (validation.features, validation.target_values), rounds, slice_s)
+
+
+@contextlib.contextmanager
+def parties(make: Mapping[str, Callable[[], Party]]) -> Iterator[dict[str, Party]]:
+    """All of them started and held, and ended at the end."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name, maker in make.items():
+            found[name] = maker()
+            stack.callback(found[name].end)
+        yield found
+
+
+def contest(what: str, make: Mapping[str, Callable[[], Party]], at: Setting, batch: int, ours: str) -> dict[str, Taken]:
+    """Rates of all, each going alone."""
+    print(f"\n{what}, {machine.load()}")
+    with parties(make) as found:
+        rates = take_slices({name: [party] for name, party in found.items()}, at.rounds, at.slice_s)
+    show(rates, batch, ours)
+    return rates
+
+
+def median_of_ratios(rates: Mapping[str, Taken], name: str, other: str) -> float:
+    """Rates of `name` over those of `other`, round by round, of which the median; says their range."""
+    found = ratios(rates, name, other)
+    print(f"  {name} / {other}, round by round: {statistics.median(found):.3f} ({min(found):.3f} to {max(found):.3f})")
+    return statistics.median(found)
+
+
+def step(at: Setting, targets: Targets) -> None:
+    """Two ranks against torchrun with DistributedDataParallel."""
+    with lnb.Cluster(workers=2) as cluster:
+        for batch in (LARGE, SMALL):
+            make = {
+                "ours": lambda batch=batch: Ours(cluster, lnb.models.mlp(), at.rows, batch=batch, workers=2),
+                "bare torchrun, DDP, sliced": lambda batch=batch: Peer("sliced", at.folder, batch, ranks=2),
+            }
+            rates = contest(f"two ranks, batch {batch:,}", make, at, batch, "ours")
+            found = median_of_ratios(rates, "bare torchrun, DDP, sliced", "ours")
+            targets.at_most(f"step time over bare torchrun, batch {batch:,}:", found, 1.02)
+
+
+def keras(at: Setting, targets: Targets) -> None:
+    """Two ranks against a bare script with TensorFlow's strategy."""
+    model = lnb.models.mlp(framework="keras")
+    with lnb.Cluster(workers=2) as cluster:
+        for batch in (LARGE, SMALL):
+            make = {
+                "ours": lambda batch=batch: Ours(cluster, model, at.rows, batch=batch, workers=2),
+                "bare strategy script": lambda batch=batch: Peer("keras_ranks", at.folder, batch, ranks=2),
+            }
+            rates = contest(f"two ranks of TensorFlow, batch {batch:,}", make, at, batch, "ours")
+            found = median_of_ratios(rates, "bare strategy script", "ours")
+            targets.at_most(f"step time over the bare strategy script, batch {batch:,}:", found, 1.05)
+
+
+def metrics(at: Setting, targets: Targets) -> None:
+    """Two ranks that tell every step and validate with metrics, against two that tell nothing."""
+    loud = {"log_every_steps": 1, "validation": at.validation, "metrics": ("auc", "f1")}
+    with lnb.Cluster(workers=2) as one, lnb.Cluster(workers=2) as other:
+        for batch in (LARGE, SMALL):
+            # Several epochs fit into a turn.
+            rows = tuple(part[: batch * 40] for part in at.rows)
+
+            def ours(cluster: lnb.Cluster, batch: int = batch, rows: Any = rows, **options: Any) -> Ours:
+                return Ours(cluster, lnb.models.mlp(), rows, batch=batch, by_epoch=True, workers=2, **options)
+
+            make = {
+                "every step told, validation metrics": lambda ours=ours: ours(one, **loud),
+                "nothing told": lambda ours=ours: ours(other, log_every_steps=10**9),
+            }
+            rates = contest(f"metrics and events, batch {batch:,}", make, at, batch, "nothing told")
+            found = median_of_ratios(rates, "nothing told", "every step told, validation metrics")
+            targets.at_most(f"step time with metrics and events on over off, batch {batch:,}:", found, 1.01)
+
+
+def rates_of_flights(at: Setting, targets: Targets) -> None:
+    """Rows a second against Lightning and a DataLoader."""
+    for batch, workers, least in ((LARGE, 2, 4.0), (SMALL, 1, 2.0)):
+        ours = f"ours, {workers} rank{'s' * (workers > 1)}"
+        with lnb.Cluster(workers=workers) as cluster:
+            make: dict[str, Callable[[], Party]] = {
+                ours: lambda cluster=cluster, batch=batch, workers=workers: Ours(
+                    cluster, lnb.models.mlp(), at.rows, batch=batch, workers=workers
+                )
+            }
+            for kind, name in (("lightning", "Lightning"), ("loader", "DataLoader loop"), ("sliced", "sliced loop")):
+                make[f"{name}, 1 process"] = lambda kind=kind, batch=batch: Peer(kind, at.folder, batch)
+                if workers == 2:
+                    make[f"{name}, 2 ranks of torchrun"] = lambda kind=kind, batch=batch: Peer(
+                        kind, at.folder, batch, ranks=2
+                    )
+            rates = contest(f"flights, batch {batch:,}", make, at, batch, ours)
+        for name in ("Lightning", "DataLoader loop"):
+            found = median_of_ratios(rates, ours, f"{name}, 1 process")
+            targets.at_least(f"rows a second, {ours}, over a {name}, batch {batch:,}:", found, least)
+            if workers == 2:
+                median_of_ratios(rates, ours, f"{name}, 2 ranks of torchrun")
+
+
+def compiled(at: Setting, targets: Targets) -> None:
+    """torch.compile's step against the eager one; no target, as it is a choice to be made."""
+    print(f"\na compiled step, one process, batch {SMALL}, {machine.load()}")
+    make = {
+        "eager": lambda: Peer("sliced", at.folder, SMALL),
+        "torch.compile": lambda: Peer("sliced", at.folder, SMALL, "compiled"),
+    }
+    with parties(make) as found:
+        rates = take_slices({name: [party] for name, party in found.items()}, at.rounds, at.slice_s)
+        peer = found["torch.compile"]
+        assert isinstance(peer, Peer)
+        compile_s = peer.ready[0]["compile_s"]
+    show(rates, SMALL, "eager")
+    median_of_ratios(rates, "torch.compile", "eager")
+    eager_s, compiled_s = (1 / statistics.median(rates[name].rates) for name in ("eager", "torch.compile"))
+    won_s = eager_s - compiled_s
+    pays = f"pays after {compile_s / won_s:,.0f} steps" if won_s > 0 else "never pays"
+    print(f"  compiling took {compile_s:.1f} s, a step wins {won_s * 1e6:.0f} µs: {pays}")
+
+
+def speed_up(at: Setting, targets: Targets) -> None:
+    """Of two ranks over one, beside that of two processes that know nothing of each other."""
+    model = training_models.mlp_in_one_thread
+    print(f"\nspeed-up, batch {LARGE:,}, one thread a process, {machine.load()}")
+    with lnb.Cluster(workers=1) as one, lnb.Cluster(workers=2) as two:
+        make: dict[str, Callable[[], Party]] = {
+            "ours, 1 rank": lambda: Ours(one, model, at.rows, batch=LARGE, workers=1),
+            "ours, 2 ranks": lambda: Ours(two, model, at.rows, batch=LARGE, workers=2),
+            "a bare loop": lambda: Peer("sliced", at.folder, LARGE, threads=1),
+            "its twin": lambda: Peer("sliced", at.folder, LARGE, threads=1),
+        }
+        with parties(make) as found:
+            groups = {name: [party] for name, party in found.items() if name != "its twin"}
+            groups["two bare loops at once"] = [found["a bare loop"], found["its twin"]]
+            rates = take_slices(groups, at.rounds, at.slice_s)
+    show(rates, LARGE, "ours, 2 ranks")
+    ranks = median_of_ratios(rates, "ours, 2 ranks", "ours, 1 rank")
+    apart = median_of_ratios(rates, "two bare loops at once", "a bare loop")
+    targets.at_least("speed-up of two ranks over that of two independent processes:", ranks / apart, 0.85)
