@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
+from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
-from lepton_nb.training.rows import training_rows
 from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS, TrainingSpec
 from lepton_nb.training.sweep_run import SweepRun
 from lepton_nb.training.sweep_space import Recipe
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from lepton_nb.data.transform import Prepared
 
 # Options that change where and how surely a trial runs, not what it finds.
-INDIFFERENT = ("workers", "max_restarts", "log_every_steps", "start_timeout_s", "keep_checkpoints", "parallel")
+INDIFFERENT = (
+    "workers",
+    "max_restarts",
+    "log_every_steps",
+    "start_timeout_s",
+    "keep_checkpoints",
+    "parallel",
+    "stream",
+)
 
 
 def sweep(
@@ -109,9 +117,10 @@ def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
         if not hasattr(cluster, "workers"):
             raise TrainingError(f"cluster is a {type(cluster).__name__}; give an lnb.Cluster")
         place(cluster.workers, spec.least_workers)
-    _, reader = training_rows(data, spec.target, spec.row_dtype)
+    client = None if cluster is None else cluster.client
+    train = feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)
     if spec.validation is not None:
-        reader.read(spec.validation, need_target=True, what="the validation data")
+        later_feed(train.reader, spec.validation, stream=spec.stream, client=client)
 
 
 def _most_epochs(spec: TrainingSpec, space: sweep_space.Space) -> int | None:

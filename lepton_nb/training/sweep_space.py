@@ -20,7 +20,7 @@ from lepton_nb.training.spec import TrainingSpec
 # Names that are not drawn: they say where and on what a training runs, or are columns of `SweepRun.trials`.
 FIXED_OPTIONS = {
     "target", "workers", "validation", "checkpoint", "checkpoint_every_steps", "keep_checkpoints", "resume",
-    "max_restarts", "log_every_steps", "start_timeout_s", "metrics",
+    "max_restarts", "log_every_steps", "start_timeout_s", "metrics", "stream", "track", "framework",
 }  # fmt: skip
 COLUMNS = ("number", "state", "value", "epochs_done", "duration_s", "reason")
 _FIXED_FIELDS = {"kind", "task", "outputs"}
