@@ -39,6 +39,7 @@ class Gang:
         self._pauses = 0
         self._everybody_listens = everybody_listens
         self._listening: dict[int, Mapping[str, Any]] = {}
+        self._arrived: set[int] = set()
         self._ready: set[int] = set()
         self._left: set[int] = set()
         self._failing_since_s: float | None = None
@@ -74,6 +75,8 @@ class Gang:
             self.folders[rank] = message["folder"]
         elif message["kind"] == "listening":
             self._listening[rank] = {name: message[name] for name in message if name not in ("kind", "rank")}
+        elif message["kind"] == "arrived":
+            self._arrived.add(rank)
         elif message["kind"] == "ready":
             self._ready.add(rank)
         elif message["kind"] == "left":
@@ -105,9 +108,10 @@ class Gang:
     def take_time(self, now_s: float) -> None:
         """Give up on ranks that are late: to be ready, or to end after another has failed."""
         if not self.ready and now_s > self._deadline_s and not self._failing:
-            for seat in self.seats:
-                if seat.rank not in self._ready:
-                    self._give_up(seat.rank, now_s)
+            late = [seat.rank for seat in self.seats if seat.rank not in self._ready]
+            # Whoever has arrived waits for the others, and is late only because of them.
+            for rank in [rank for rank in late if rank not in self._arrived] or late:
+                self._give_up(rank, now_s)
         if self._failing_since_s is not None and now_s > self._failing_since_s + GIVE_UP_S:
             for seat in self.seats:
                 if seat.rank not in self.results:

@@ -28,11 +28,13 @@ class Group:
         self.ranks = seat.ranks
         self.device = device
         self._bind_host = seat.bind_host
+        self._announce: Callable[..., None] | None = None
 
     def open(self, announce: Callable[..., None], receive: Callable[[str], dict[str, Any]]) -> None:
         """Meet the other ranks: rank 0 announces where it listens, the others receive it."""
         if self.ranks == 1:
             return
+        self._announce = announce
         if self.rank == 0:
             server = rendezvous.listen(self._bind_host)
             host, port = server.getsockname()[:2]
@@ -48,6 +50,11 @@ class Group:
             world_size=self.ranks,
             timeout=timedelta(seconds=STEP_TIMEOUT_S),
         )
+
+    def arrive(self) -> None:
+        """Say that this rank has its model, and waits for the others from here on."""
+        if self._announce is not None:
+            self._announce("arrived")
 
     def sum_(self, values: Tensor) -> Tensor:
         """Add up `values` over all ranks, in place; every rank gets the same bits."""

@@ -37,6 +37,7 @@ def build(model: Any, shape: tuple[int, ...], spec: TrainingSpec, group: Group) 
                     layer=name,
                 )
     learnt(built)
+    group.arrive()
     with torch.no_grad():
         for value in (*built.parameters(), *built.buffers()):
             group.share_(value.detach())
