@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lepton_nb.errors import TrainingError
+from lepton_nb.files import write_whole
 
 MAGIC = b"lepton-nb training 1\n"
 BEST = "best.ckpt"
@@ -86,22 +87,7 @@ def _digest(packed: bytes) -> bytes:
 
 
 def _write(file: Path, packed: bytes) -> None:
-    part = file.with_name(f"{file.name}.part")
-    try:
-        with part.open("wb") as stream:
-            stream.write(MAGIC + _digest(packed))
-            stream.write(packed)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, file)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_whole(file, [MAGIC, _digest(packed), packed])
 
 
 @contextlib.contextmanager

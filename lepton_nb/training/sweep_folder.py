@@ -6,12 +6,12 @@ import contextlib
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lepton_nb.errors import TrainingError
+from lepton_nb.files import write_whole
 from lepton_nb.training.sweep_space import matching
 
 FORMAT = 1
@@ -33,7 +33,7 @@ def prepare_folder(path: str | os.PathLike[str], facts: Mapping[str, Any], *, re
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(folder / FACTS, json.dumps(told, indent=2) + "\n")
+            write_whole(folder / FACTS, [json.dumps(told, indent=2) + b"\n"])
         except OSError as error:
             raise TrainingError(f"{folder} cannot be written: {error.strerror}; choose another folder") from error
         return folder
@@ -86,17 +86,3 @@ def alone_in(folder: Path) -> Iterator[None]:
             if whole and not whole.endswith(b"\n"):
                 os.truncate(journal, whole.rfind(b"\n") + 1)
         yield
-
-
-def _write_whole(path: Path, text: str) -> None:
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(made, 0o644)
-        os.replace(made, path)
-    except BaseException:
-        os.unlink(made)
-        raise

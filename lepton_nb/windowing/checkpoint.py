@@ -28,6 +28,7 @@ from typing import Any
 import polars as pl
 
 from lepton_nb.errors import WindowError
+from lepton_nb.files import move, write_whole
 from lepton_nb.windowing import blobs
 
 FORMAT = 1
@@ -170,7 +171,7 @@ class Checkpoint:
         unfinished = file.with_name(f".{file.name}")
         with _explained(self.path):
             table.write_parquet(unfinished)
-            _move(unfinished, file, durable=self.durable)
+            move(unfinished, file, durable=self.durable)
 
     def side(self, kind: str) -> pl.DataFrame | None:
         """All rows of one kind that were set aside, in the order of batches; None where there are none."""
@@ -208,27 +209,8 @@ def replace_file(file: Path, content: bytes, *, durable: bool, writer: str = "")
 
     Raises WindowError where the disk is full.
     """
-    unfinished = file.with_name(f".{file.name}{writer}")
     with _explained(file.parent):
-        with unfinished.open("wb") as stream:
-            stream.write(content)
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        _move(unfinished, file, durable=durable)
-
-
-def _move(unfinished: Path, file: Path, *, durable: bool) -> None:
-    if durable:
-        with unfinished.open("rb") as stream:
-            os.fsync(stream.fileno())
-    unfinished.replace(file)
-    if durable:
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(file, [content], durable=durable, unfinished=file.with_name(f".{file.name}{writer}"))
 
 
 @contextlib.contextmanager

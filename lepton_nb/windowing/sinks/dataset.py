@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from lepton_nb.errors import WindowError
+from lepton_nb.files import sync
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.sinks.base import Sink
 
@@ -79,7 +80,7 @@ class ParquetSink(Sink):
                     of_day.write_parquet(
                         temporary, compression="zstd", compression_level=1, metadata={NOTE: self._note}
                     )
-                    _sync(temporary)
+                    sync(temporary)
             except BaseException:
                 for temporary, _ in moves:
                     with contextlib.suppress(OSError):
@@ -91,7 +92,7 @@ class ParquetSink(Sink):
             for temporary, final in moves:
                 os.replace(temporary, final)
             for folder in {final.parent for _, final in moves} | {self._path}:
-                _sync(folder)
+                sync(folder)
         self._last = batch
 
     def table(self) -> pl.DataFrame:
@@ -138,7 +139,7 @@ class ParquetSink(Sink):
         for old in self._files():
             if _number(old) == batch and old not in kept:
                 old.unlink()
-                _sync(old.parent)
+                sync(old.parent)
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self._path.glob("window_day=*/batch-*.parquet") if DATA.fullmatch(path.name))
@@ -188,15 +189,6 @@ def _number(file: Path) -> int:
     found = DATA.fullmatch(file.name)
     assert found is not None
     return int(found[1])
-
-
-def _sync(path: Path) -> None:
-    """Force a file or the entries of a folder to the disk."""
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 @contextlib.contextmanager
