@@ -33,7 +33,7 @@ def prepare_folder(path: str | os.PathLike[str], facts: Mapping[str, Any], *, re
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / FACTS, [json.dumps(told, indent=2) + b"\n"])
+            write_whole(folder / FACTS, [json.dumps(told, indent=2).encode(), b"\n"])
         except OSError as error:
             raise TrainingError(f"{folder} cannot be written: {error.strerror}; choose another folder") from error
         return folder
