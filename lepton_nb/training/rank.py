@@ -110,6 +110,8 @@ def _job(folder: Path) -> dict[str, Any]:
 
 def _said(error: BaseException) -> str:
     said = f"raised {type(error).__name__}: {error}"
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    # The last two as PyTorch and TensorFlow say it.
+    signs = ("out of memory", "can't allocate", "oom when allocating")
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs):
         return f"{said}\nIt ran out of memory: give a smaller batch_size, or do each batch in pieces (accumulation=4)"
     return said
