@@ -109,8 +109,9 @@ class Gang:
         """Give up on ranks that are late: to be ready, or to end after another has failed."""
         if not self.ready and now_s > self._deadline_s and not self._failing:
             late = [seat.rank for seat in self.seats if seat.rank not in self._ready]
-            # Whoever has arrived waits for the others, and is late only because of them.
-            for rank in [rank for rank in late if rank not in self._arrived] or late:
+            # Whoever listens or has arrived may well be late only because others are.
+            behind = [rank for rank in late if rank not in self._arrived and rank not in self._listening]
+            for rank in behind or late:
                 self._give_up(rank, now_s)
         if self._failing_since_s is not None and now_s > self._failing_since_s + GIVE_UP_S:
             for seat in self.seats:
