@@ -46,10 +46,11 @@ def memory(work: Path, targets: Targets, *, quick: bool) -> None:
     print(f"  the notebook's own peak grew by {(_peak_bytes() - before) / 1e9:.3f} GB")
     print(f"  {run.history['rows_per_s'][-1]:,.0f} rows a second")
     peak = float(run.usage["peak_memory_bytes"].max())  # type: ignore[arg-type]
-    targets.at_least("the table as numbers over the limit:", table_bytes / limit_bytes, 1.0)
-    targets.at_most("peak memory of a rank over the limit:", peak / limit_bytes, 1.0)
-    both = float(run.usage["peak_memory_bytes"].sum())
-    targets.at_most("peak memory of both ranks together over the table:", both / table_bytes, 1.0)
+    name = f"peak memory of a rank over the limit, with a table of {table_bytes / limit_bytes:.1f} times the limit:"
+    if quick:
+        targets.not_measured(name, f"the table is small with --quick; {peak / limit_bytes:.2f}")
+    else:
+        targets.at_most(name, peak / limit_bytes, 1.0)
 
 
 def _write(path: Path, groups: int) -> None:

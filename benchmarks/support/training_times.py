@@ -60,7 +60,7 @@ def start(rounds: int, targets: Targets, *, ray: bool) -> None:
                     taken[name].append(seconds)
     show(taken)
     targets.at_most("start of a job of two ranks over torchrun's:", _ratio(taken, "torchrun, one all-reduce"), 1.0)
-    name = "start of a job of two ranks, faster than Ray's TorchTrainer:"
+    name = "start of a job of two ranks, how many times faster than Ray's TorchTrainer"
     if ray:
         targets.at_least(name, 1 / _ratio(taken, "Ray's TorchTrainer, one all-reduce"), 4.0)
     else:
