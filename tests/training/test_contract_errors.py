@@ -1,0 +1,162 @@
+"""What goes wrong is said alike in both frameworks, with the fix in the message."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from types import SimpleNamespace
+
+import pytest
+import training_contract as contract
+from loops import ALONE, loop_of, torch_engine, write_rows
+
+import lepton_nb as lnb
+from lepton_nb.training.spec import TrainingSpec
+
+
+@pytest.fixture(scope="module", params=contract.FRAMEWORKS)
+def make_engine(request):
+    """Of each framework, in this process."""
+    if request.param == "torch":
+        yield torch_engine
+        return
+
+    def keras_engine(model, shape, spec):
+        from lepton_nb.training.keras_engine import KerasEngine
+        from lepton_nb.training.keras_group import Group
+
+        return KerasEngine(model, shape, spec, Group(ALONE, []))
+
+    with contract.keras_in_double():
+        yield keras_engine
+
+
+def dense(make_engine, inputs, outputs, frozen=False):
+    """A function that builds one dense layer."""
+
+    def in_torch():
+        from torch import nn
+
+        return nn.Linear(inputs, outputs).requires_grad_(not frozen)
+
+    def in_keras():
+        import keras
+
+        model = keras.Sequential([keras.Input((inputs,)), keras.layers.Dense(outputs)])
+        model.trainable = not frozen
+        return model
+
+    return in_torch if make_engine is torch_engine else in_keras
+
+
+def told(make_engine, folder, model, rows, **options):
+    """What a run of one rank over `rows` fails with."""
+    write_rows(folder, train=rows)
+    spec = TrainingSpec(precision="float64", **options)
+    channel = SimpleNamespace(stopping=False, pauses=0, send=lambda kind, **facts: None)
+    with pytest.raises(lnb.TrainingError) as caught:
+        loop_of(make_engine, model, spec, folder, channel).run()
+    return caught.value
+
+
+def changed(**values):
+    features, target = contract.rows(60)
+    for row, value in values.get("target", {}).items():
+        target[row] = value
+    return features * values.get("scale", 1.0), target
+
+
+FEATURES = contract.FEATURES
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "options", "message"),
+    [
+        ((FEATURES, 2), {}, {"loss": "mse"}, "loss 'mse' needs one output a row; the model gives 2. For classes use"),
+        ((FEATURES, 1), {}, {"loss": "cross_entropy"}, "needs one output for each class; the model gives 1 a row"),
+        ((FEATURES, 3), {"target": {5: 7.0}}, {}, "the target holds 7; it must hold class numbers from 0 to 2, as"),
+        (
+            (FEATURES, 1), {"target": {5: 2.0}}, {"loss": "binary_cross_entropy"},
+            "the target holds 2; it must hold 0 and 1; for more classes use task='multiclass'",
+        ),
+        ((FEATURES + 1, 1), {}, {}, f"the model cannot take a batch of the shape (2, {FEATURES}) (rows, features): "),
+        ((FEATURES, 1, True), {}, {}, "the model has no weights to train; unfreeze some ("),
+        (
+            (FEATURES, 1), {"scale": 1e200}, {"loss": "mse", "batch_size": 20},
+            "at step 1 (epoch 1, batch 1); try a smaller learning_rate (now 0.001), and look for extreme values in the",
+        ),
+        (
+            (FEATURES, 1), {}, {"loss": "mse", "batch_size": 20, "optimizer": "sgd", "learning_rate": 1e200},
+            "at step 2 (epoch 1, batch 2); try a smaller learning_rate (now 1e+200), and look for extreme values in",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_alike(make_engine, tmp_path, model, rows, options, message):
+    """The issue's own: output and target, shapes, frozen weights, and a loss that is not finite with step and batch."""
+    found = told(make_engine, tmp_path, dense(make_engine, *model), changed(**rows), **options)
+    assert message in str(found)
+
+
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+@pytest.mark.parametrize("thing", ["lock", "generator"])
+def test_a_model_that_cannot_travel_is_refused_alike(framework, thing):
+    """The issue's own: what a function holds on to is named, and that it can be made where it is used."""
+    held = threading.Lock() if thing == "lock" else (number for number in range(3))
+    build = contract.builder(framework)
+
+    def holding():
+        assert held is not None
+        return build()
+
+    with pytest.raises(lnb.TrainingError, match=f"the model cannot be sent to the workers: .*{thing}.* a function"):
+        contract.start(None, framework, model=holding)
+
+
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_unknown_options_name_the_closest_one(framework):
+    """lonboard's habit, asked for by the issue."""
+    for options, message in [
+        ({"learning_rat": 0.1}, "unknown option 'learning_rat'; did you mean 'learning_rate'"),
+        ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"metrics": ("aucc",)}, "unknown metric 'aucc'; did you mean 'auc'"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
+    ]:
+        with pytest.raises(lnb.TrainingError, match=message):
+            contract.start(None, framework, **options)
+
+
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_running_out_of_memory_names_what_helps(framework):
+    """Of the frameworks' own errors, for more than any machine has."""
+    from lepton_nb.training.rank import _said
+
+    caught: Exception | None = None
+    with contextlib.suppress(ImportError):
+        try:
+            if framework == "torch":
+                import torch
+
+                torch.empty(2**50, dtype=torch.float64)
+            else:
+                import tensorflow as tf
+
+                tf.zeros([2**25, 2**25], tf.float64)
+        except Exception as error:
+            caught = error
+    assert caught is not None
+    assert "give a smaller batch_size, or do each batch in pieces (accumulation=4)" in _said(caught)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_ranks_say_what_a_single_one_says(cluster, framework):
+    """The first loss that is not finite, from two ranks, with its step and batch and without a traceback."""
+    features, target = contract.rows(60)
+    features[:] *= 1e200
+    run = contract.start(cluster, framework, data=(features, target * 1e200), batch_size=25, loss="mse")
+    message = r"^the loss is (inf|nan) at step 1 \(epoch 1, batch 1\); try a smaller learning_rate \(now 0.1\)"
+    with pytest.raises(lnb.TrainingError, match=message) as caught:
+        run.wait(120)
+    assert "Traceback" not in str(caught.value)
+    assert run.restarts == ()
+    assert run.step == 0
