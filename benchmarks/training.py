@@ -28,6 +28,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from support import machine, training_contests, training_memory, training_times
@@ -67,14 +68,19 @@ def main() -> int:
         if any(name in CONTESTS for name in wanted):
             at = training_contests.setting(work, rounds, slice_s)
         for name in wanted:
-            if name in CONTESTS:
-                CONTESTS[name](at, targets)
-            elif name == "start":
-                training_times.start(rounds, targets, ray=options.ray)
-            elif name in TIMES:
-                TIMES[name](rounds, targets)
-            else:
-                training_memory.memory(work, targets, quick=options.quick)
+            try:
+                if name in CONTESTS:
+                    CONTESTS[name](at, targets)
+                elif name == "start":
+                    training_times.start(rounds, targets, ray=options.ray)
+                elif name in TIMES:
+                    TIMES[name](rounds, targets)
+                else:
+                    training_memory.memory(work, targets, quick=options.quick)
+            except Exception:  # the other parts can still be measured
+                traceback.print_exc(file=sys.stdout)
+                targets.missed += 1
+                print(f"target: {name}: failed: MISSED")
             sys.stdout.flush()
     return targets.status
 
