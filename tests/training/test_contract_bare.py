@@ -77,7 +77,8 @@ def test_three_rows_on_two_ranks_and_metrics_of_all_validation_rows(cluster, fra
     """As accelerate's tests of uneven inputs (accelerate: test_utils/scripts/test_distributed_data_loop.py, three rows
     on two ranks) and PyTorch's test_ddp_uneven_inputs: the second batch has a row for one of the two ranks alone.
 
-    Figures of the validation rows are scikit-learn's over all rows, never a mean over ranks.
+    Figures of the validation rows are scikit-learn's over all rows, never a mean over ranks. torchmetrics has them in
+    32 bits.
     """
     from sklearn import metrics
 
@@ -91,7 +92,8 @@ def test_three_rows_on_two_ranks_and_metrics_of_all_validation_rows(cluster, fra
     for name, function in SKLEARN.items():
         scores = chances if name in ("auc", "average_precision") else chances > 0.5
         expected = getattr(metrics, function)(target, scores)
-        assert run.history[f"validation_{name}"][-1] == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+        tolerance = 1e-6 if framework == "torch" else 1e-12
+        assert run.history[f"validation_{name}"][-1] == pytest.approx(expected, rel=tolerance, abs=1e-12), name
     assert run.history["validation_accuracy"][-1] == pytest.approx(np.mean((chances > 0.5) == target), rel=1e-12)
     assert run.history["validation_loss"][-1] == pytest.approx(metrics.log_loss(target, chances), rel=1e-9)
 
