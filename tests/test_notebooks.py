@@ -55,7 +55,7 @@ def test_a_notebook_runs_and_becomes_a_report_that_draws_every_figure_offline(pa
     # A notebook may not have a parameter of the name of an option of `report`: its reports could not set it.
     assert not declared & set(inspect.signature(lnb.report).parameters)
     small = {name: value for name, value in SMALL.items() if name in declared}
-    report = lnb.report(path, output=tmp_path / "report", timeout_s=240, **small)
+    report = lnb.report(path, output=tmp_path / "report", timeout_s=900, **small)
     assert report.html.stat().st_size > 0
     assert report.metrics, "a notebook records what it found: lnb.record(name, value)"
     executed = nbformat.read(report.notebook, as_version=4)

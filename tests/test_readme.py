@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run_example(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(examples[number], "README.md", "exec"), names)
@@ -40,6 +40,18 @@ def test_the_live_example_runs_as_it_is_printed(
     assert 5.9 * on_time < table["flights"].sum() <= 6 * on_time
     assert (tmp_path / "delays.duckdb").exists()
     assert "SELECT" in capsys.readouterr().out.upper()
+
+
+@pytest.mark.slow
+def test_the_training_example_runs_as_it_is_printed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = run_example(2, tmp_path, monkeypatch)
+    assert names["run"].history["validation_auc"].null_count() == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("late-checkpoints", "late-history", "late-model", "late-tensorflow", "late-tensorflow.json")
+    }
+    assert "core-seconds" in capsys.readouterr().out
 
 
 def test_links_and_pictures_are_there() -> None:

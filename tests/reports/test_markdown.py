@@ -1,5 +1,3 @@
-import pytest
-
 from lepton_nb.reports.markdown import Markdown
 
 
@@ -26,13 +24,6 @@ def test_no_heading_takes_an_anchor_of_the_page(tmp_path):
     html = markdown.render("## Content\n\n## Failed cell\n\n## Content 2")
     assert [heading.anchor for heading in markdown.headings] == ["content-2", "failed-cell-2", "content-2-2"]
     assert 'id="content"' not in html
-
-
-@pytest.mark.parametrize("source", ["$x^2 < y$", "$$\n\\frac{a}{b}\n$$"])
-def test_tex_is_shown_as_it_is_written(source, tmp_path):
-    html = Markdown(tmp_path).render(source)
-    assert source.replace("<", "&lt;").strip("$").strip() in html
-    assert "script" not in html
 
 
 def test_images_elsewhere_become_links_and_attachments_are_embedded(tmp_path):

@@ -217,3 +217,33 @@ assert "KERAS_BACKEND=tensorflow before Keras is imported" in told()
 assert "KERAS_BACKEND" not in os.environ
 """
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "KERAS_BACKEND": "torch"})
+
+
+@pytest.mark.slow
+def test_what_tensorflow_logs_while_it_is_loaded_is_kept_off_stderr_and_nothing_else():
+    code = """
+import os, sys
+from lepton_nb.training.models import load_keras
+class Talk:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            os.write(2, b"another library speaks\\n")
+sys.meta_path.insert(0, Talk())
+load_keras()
+assert "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "another library speaks\n"
+
+
+def test_what_came_on_stderr_before_keras_could_not_be_loaded_is_all_shown(tmp_path):
+    news = "I0000 00:00:1795655893.301011   30076 stub.cc:31] said before it failed"
+    (tmp_path / "keras.py").write_text(f"import os; os.write(2, b{news!r}); raise ImportError('no such library')")
+    code = "from lepton_nb.training.models import load_keras; load_keras()"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert news in done.stderr
+    assert "need Keras on TensorFlow: no such library" in done.stderr
