@@ -105,6 +105,7 @@ class _Shepherd:
         self._control = control
         self._hear = hear
         self._steering = steering
+        self._looked_s = -TICK_S
         everybody = plan.framework in EVERYBODY_LISTENS and len(seats) > 1
         self._gang = Gang(seats, time.monotonic() + plan.start_timeout_s, everybody_listens=everybody)
 
@@ -140,7 +141,10 @@ class _Shepherd:
         now_s = time.monotonic()
         self._gang.stopping = self._control.stopping
         self._gang.pausing = self._steering.pausing
-        self._gang.take_workers(self._workers(), now_s)
+        # A question to the scheduler, which what comes in need not wait for each time.
+        if now_s - self._looked_s >= TICK_S:
+            self._looked_s = now_s
+            self._gang.take_workers(self._workers(), now_s)
         self._gang.take_time(now_s)
 
     def _take(self, item: Any) -> None:

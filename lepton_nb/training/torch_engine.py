@@ -62,10 +62,10 @@ class TorchEngine:
 
     def step(self, batch: Batch, rate: float, wishes: Wishes, clip_norm: float | None, *, tell: bool) -> Outcome:
         """Forward, backward, one sum over all ranks, and the optimizer's step."""
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         self._gradients.begin()
-        loss = torch.zeros((), dtype=self._dtype, device=self._device)
-        counted: Tensor | float = 0.0
+        facts = torch.tensor([0.0, 0.0, *wishes], dtype=self._dtype, device=self._device)
         pieces = self._pieces(batch)
         for number, (features, target) in enumerate(pieces):
             with self._gradients.piece(last=number == len(pieces) - 1):
@@ -79,11 +79,9 @@ class TorchEngine:
                 if not len(batch.target):
                     mine = mine * 0
                 mine.backward()  # type: ignore[no-untyped-call]
-                loss += mine.detach()
+                facts[0] += mine.detach()
                 if weights is not None and len(batch.target):
-                    counted = counted + weights.sum() / share
-        facts = torch.stack([loss, torch.as_tensor(counted, dtype=loss.dtype, device=loss.device)])
-        facts = torch.cat([facts, facts.new_tensor(wishes)])
+                    facts[1] += weights.sum() / share
         mean, counts, *together = self._gradients.add_up(facts).tolist()
         if self._weights is None:
             counts = 1.0
