@@ -24,6 +24,11 @@ DATA = pl.DataFrame(np.random.default_rng(0).normal(size=(600, 3)), schema=["a",
 )
 
 
+def train(*given, **options):
+    """A run that fails at once."""
+    return lnb.train(*given, **{"max_restarts": 0} | options)
+
+
 def breaking(action):
     """A builder of a model that does `action(rank, step)` in each training step; it travels whole to the ranks."""
 
@@ -46,7 +51,7 @@ def breaking(action):
 
 
 def start(cluster, model, **options):
-    return lnb.train(model, DATA, target="y", batch_size=20, cluster=cluster, **options)
+    return train(model, DATA, target="y", batch_size=20, cluster=cluster, **options)
 
 
 def wait_until_training(run):
@@ -110,8 +115,10 @@ def test_a_rank_that_never_comes_up_is_named(cluster):
 
 def test_a_loss_that_is_not_finite_names_the_step(cluster):
     data = DATA.with_columns(pl.col("a") * 1e30, y=pl.col("a") * 1e30)
-    run = lnb.train(lnb.models.mlp((4,), task="regression"), data, target="y", batch_size=100, cluster=cluster)
-    with pytest.raises(lnb.TrainingError, match=r"the loss is (inf|nan) at step 1; try a smaller learning_rate"):
+    run = train(lnb.models.mlp((4,), task="regression"), data, target="y", batch_size=100, cluster=cluster)
+    with pytest.raises(
+        lnb.TrainingError, match=r"the loss is (inf|nan) at step 1 \(epoch 1, batch 1\); try a smaller learning_rate"
+    ):
         run.wait(60)
     assert run.error.step == 1
 
@@ -194,7 +201,7 @@ def test_a_killed_kernel_leaves_no_rank(tmp_path):
         if __name__ == "__main__":
             data = pl.DataFrame({"a": [0.0, 1.0] * 500, "y": [0, 1] * 500})
             with lnb.Cluster(workers=2, memory="1GB") as cluster:
-                run = lnb.train(lnb.models.mlp(), data, target="y", epochs=1_000_000, cluster=cluster)
+                run = train(lnb.models.mlp(), data, target="y", epochs=1_000_000, cluster=cluster)
                 run.watch(lambda event: print("training", flush=True) if getattr(event, "done", 0) else None)
                 run.wait()
         """)
@@ -232,7 +239,7 @@ def test_ranks_that_end_while_their_rows_are_written_are_the_cause(cluster):
     data = pl.DataFrame(wide, schema=[f"x{i}" for i in range(16)]).with_columns(y=pl.col("x0") > 0)
     on_workers(cluster, use, "no_such_module")
     try:
-        run = lnb.train(lnb.models.mlp(), data, target="y", cluster=cluster)
+        run = train(lnb.models.mlp(), data, target="y", cluster=cluster)
         with pytest.raises(lnb.TrainingError, match=r"rank \d of 2 .* ended with exit status 1") as caught:
             run.wait(60)
         assert "no_such_module" in caught.value.output
