@@ -134,6 +134,7 @@ class _Shepherd:
 
     def _take_all(self, wait_s: float) -> None:
         """Wait for something to happen, at most `wait_s`, and note everything that has."""
+        known = len(self._gang.results)
         with contextlib.suppress(queue.Empty):
             self._take(self._inbox.get(timeout=wait_s) if wait_s else self._inbox.get_nowait())
             while True:
@@ -141,8 +142,9 @@ class _Shepherd:
         now_s = time.monotonic()
         self._gang.stopping = self._control.stopping
         self._gang.pausing = self._steering.pausing
-        # A question to the scheduler, which what comes in need not wait for each time.
-        if now_s - self._looked_s >= TICK_S:
+        # A question to the scheduler, which messages need not wait for each time; an end may be that of the cluster.
+        ended = len(self._gang.results) > known
+        if ended or self._client.status != "running" or now_s - self._looked_s >= TICK_S:
             self._looked_s = now_s
             self._gang.take_workers(self._workers(), now_s)
         self._gang.take_time(now_s)

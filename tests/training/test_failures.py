@@ -201,7 +201,7 @@ def test_a_killed_kernel_leaves_no_rank(tmp_path):
         if __name__ == "__main__":
             data = pl.DataFrame({"a": [0.0, 1.0] * 500, "y": [0, 1] * 500})
             with lnb.Cluster(workers=2, memory="1GB") as cluster:
-                run = train(lnb.models.mlp(), data, target="y", epochs=1_000_000, cluster=cluster)
+                run = lnb.train(lnb.models.mlp(), data, target="y", epochs=1_000_000, cluster=cluster)
                 run.watch(lambda event: print("training", flush=True) if getattr(event, "done", 0) else None)
                 run.wait()
         """)
