@@ -7,8 +7,7 @@ import itertools
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     import polars as pl
     import torch
 
+    from lepton_nb.cluster.scratch import Scratch
     from lepton_nb.cluster.session import Cluster
     from lepton_nb.data.frames import Frame
     from lepton_nb.data.transform import Prepared
@@ -66,7 +66,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         feeds: Mapping[str, Feed],
         cluster: Cluster | None,
         resumed: bytes | None = None,
-        own: tempfile.TemporaryDirectory[str] | None = None,
+        own: Scratch | None = None,
         tracking: Tracking | None = None,
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
@@ -221,7 +221,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     def _train(self, control: Control) -> None:
         control.progress(0, self._total_steps, phase="starting")
-        with self._own or contextlib.nullcontext(), self._open_cluster() as cluster:
+        with self._own_folder(), self._open_cluster() as cluster:
             plan = self._plan(cluster)
             while True:
                 try:
@@ -262,6 +262,14 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     def _checkpoints(self) -> tuple[Path, ...]:
         return () if self.spec.checkpoint is None else tuple(checkpoint.steps(Path(self.spec.checkpoint)))
+
+    @contextlib.contextmanager
+    def _own_folder(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._own is not None:
+                self._own.close()
 
     @contextlib.contextmanager
     def _open_cluster(self) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lepton_nb.cluster.scratch import Scratch
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import checkpoint, models
 from lepton_nb.training.feeds import feed, later_feed
@@ -63,19 +64,23 @@ def train(
     spec, resumed = _with_checkpoints(spec)
     if before is not None:
         resumed = before.state
-    own: tempfile.TemporaryDirectory[str] | None = None
     client = None if cluster is None else cluster.client
     feeds = {"train": feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)}
     if spec.validation is not None:
         feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
     if cluster is not None:
         place(cluster.workers, spec.least_workers)
-    if spec.max_restarts and spec.checkpoint is None:
-        own = tempfile.TemporaryDirectory(prefix="lepton-nb-checkpoints-")
-        spec = replace(spec, checkpoint=own.name)
-    # Last, as it makes folders and files.
-    tracking = Tracking(trackers(spec.track))
-    return TrainingRun(model, spec, feeds, cluster, resumed, own, tracking).start()
+    with contextlib.ExitStack() as undo:
+        own: Scratch | None = None
+        if spec.max_restarts and spec.checkpoint is None:
+            own = Scratch("checkpoints")
+            undo.callback(own.close)
+            spec = replace(spec, checkpoint=str(own.path))
+        # Last, as it makes folders and files.
+        tracking = Tracking(trackers(spec.track))
+        run = TrainingRun(model, spec, feeds, cluster, resumed, own, tracking).start()
+        undo.pop_all()
+    return run
 
 
 def _with_framework(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
