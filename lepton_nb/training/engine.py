@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.batches import Array, Batch, TargetFacts
@@ -44,7 +43,8 @@ class Outcome:
 class Engine(Protocol):
     """One rank's model, its optimizer and its place among the ranks.
 
-    All methods that talk to other ranks (step, validate, add_up, state) are called by every rank in the same order.
+    All methods that talk to other ranks (step, validate, copy_weights, state, weights_file) are called by every rank in
+    the same order.
     """
 
     rank: int
@@ -77,12 +77,8 @@ class Engine(Protocol):
         """The name of a weight that is not finite."""
         ...
 
-    def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The sum of `values` over all ranks."""
-        ...
-
     def copy_weights(self) -> Any:
-        """The weights as they are now, to be put back or kept in a state."""
+        """The weights as they are now, to be put back or kept in a state; all ranks take part, rank 0's are whole."""
         ...
 
     def put_weights(self, weights: Any) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
 from lepton_nb.errors import TrainingError
@@ -33,6 +32,7 @@ class KerasEngine:
         self.threads = tf.config.threading.get_intra_op_parallelism_threads()
         self._dtype = tf.as_dtype(spec.row_dtype)
         self._shape = shape
+        self._rate: float | None = None
         # The type of the learning rate, too.
         keras.config.set_floatx(spec.row_dtype)
         with group.strategy.scope():
@@ -88,8 +88,6 @@ class KerasEngine:
         counted = batch.rows if self._weights is None else counts * batch.rows
         return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm)
 
-    _rate: float | None = None
-
     def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
         """Sums over all rows of all ranks, divided."""
         sums = np.zeros(2)
@@ -108,10 +106,6 @@ class KerasEngine:
             if not np.isfinite(value.numpy()).all():
                 return str(value.path)
         return None
-
-    def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Over all ranks."""
-        return self._group.add_up(values)
 
     def copy_weights(self) -> list[Array]:
         """All weights, in the model's order."""
@@ -135,7 +129,7 @@ class KerasEngine:
         return {
             "model": self.copy_weights(),
             "optimizer": [np.asarray(value) for value in self._optimizer.variables],
-            "random": self.add_up(random),
+            "random": self._group.add_up(random),
         }
 
     def restore(self, state: dict[str, Any], step: int) -> None:

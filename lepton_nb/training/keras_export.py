@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import logging
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import numpy.typing as npt
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import onnx_run
 from lepton_nb.training.export import INPUT, Wanted
+from lepton_nb.training.quiet import quiet
 from lepton_nb.training.spec import Task
 
 Numbers = npt.NDArray[Any]
@@ -44,7 +42,7 @@ def load(wanted: Wanted, path: Path) -> Callable[[Numbers], Numbers]:
         return onnx_run.load(path, "saved_model", wanted.dtype)
     import tensorflow as tf
 
-    with _quiet():
+    with quiet("tensorflow"):
         loaded = tf.saved_model.load(str(path))
     return lambda rows: np.asarray(loaded.serve(tf.constant(rows)))
 
@@ -71,7 +69,7 @@ def write_onnx(
 
 def _export(model: Any, path: Path, form: str) -> None:
     try:
-        with _quiet():
+        with quiet("tensorflow"):
             model.export(str(path), format=form, verbose=False)
     except OSError:
         raise
@@ -90,17 +88,3 @@ def predicting(model: Any, row_shape: tuple[int, ...], dtype: str, task: Task | 
         found = keras.ops.squeeze(found, axis=-1) if last_is_one else found
         found = keras.ops.sigmoid(found) if task == "binary" else found
     return keras.Model(rows, found)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """What TensorFlow says about the files it writes is of no use to who exports."""
-    log = logging.getLogger("tensorflow")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)

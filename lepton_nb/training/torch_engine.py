@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -104,7 +103,6 @@ class TorchEngine:
         self.model.eval()
         metrics = Metrics(self._spec.metrics, self._task, self._device)
         sums = torch.zeros(2, dtype=torch.float64, device=self._device)
-        values = 1
         with torch.no_grad():
             for features, target in pieces:
                 moved = self._move(target)
@@ -125,17 +123,12 @@ class TorchEngine:
                 return name
         return None
 
-    def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Over all ranks, on the device of the group."""
-        summed: npt.NDArray[np.float64] = self._group.sum_(torch.tensor(values, device=self._device)).cpu().numpy()
-        return summed
-
     def copy_weights(self) -> dict[str, Tensor]:
-        """Whole, on every rank."""
+        """Whole on rank 0, and on every rank but with FSDP2."""
         return {name: value.detach().clone() for name, value in torch_state.weights(self.model).items()}
 
     def put_weights(self, weights: dict[str, Tensor]) -> None:
-        """Whole, on every rank."""
+        """What rank 0 has counts where FSDP2 has dealt the weights out."""
         torch_state.put_weights(self.model, weights)
 
     def identity(self) -> dict[str, Any]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from torch import nn
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import onnx_run
 from lepton_nb.training.export import INPUT, Wanted
+from lepton_nb.training.quiet import quiet
 
 Numbers = npt.NDArray[Any]
 
@@ -46,7 +45,7 @@ def write(model: nn.Module, wanted: Wanted, path: Path) -> None:
     example = torch.zeros((EXAMPLE_ROWS, *wanted.row_shape), dtype=getattr(torch, wanted.dtype))
     writers = {"onnx": _write_onnx, "torch_export": _write_exported, "torchscript": _write_script}
     try:
-        with _quiet():
+        with quiet("torch.onnx"):
             writers[wanted.format](whole, example, wanted, path)
     except OSError:
         raise
@@ -62,7 +61,7 @@ def load(wanted: Wanted, path: Path) -> Callable[[Numbers], Numbers]:
     """What `write` just wrote, as a function of rows. Raises TrainingError where its runtime cannot run it."""
     if wanted.format == "onnx":
         return onnx_run.load(path, "torch_export", wanted.dtype)
-    with _quiet():
+    with quiet("torch.onnx"):
         loaded: Any = saved.load(path).module() if wanted.format == "torch_export" else jit.load(str(path))
     return lambda rows: outputs(loaded, rows)
 
@@ -130,17 +129,3 @@ def _script(model: nn.Module, example: torch.Tensor) -> Any:
             except Exception as error:
                 error.add_note(f"Nor can it be compiled: {refused}")
                 raise
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Warnings of torch about its own parts are of no use to who exports."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        log.setLevel(level)
