@@ -1,3 +1,4 @@
+import contextlib
 import json
 import resource
 import subprocess
@@ -401,27 +402,29 @@ def test_a_package_that_is_not_installed_is_named_with_the_command(monkeypatch):
 # What fails
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk():
-    """Files of this process cannot grow past 2,000 bytes, as on a disk that is full, until it is given more."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    """Files of this process cannot grow past 2,000 bytes within it, as on a disk that is full.
 
-    def limit(most_bytes):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before[0] if most_bytes is None else most_bytes, before[1]))
-
-    limit(2_000)
-    yield limit
-    limit(None)
+    Not a fixture: pytest itself writes to a file between a test and the end of its fixtures.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("form", ["jsonl", "tensorboard"])
-def test_a_full_disk_is_told_once_leaves_whole_rows_and_is_made_up_for(form, tmp_path, small_disk):
+def test_a_full_disk_is_told_once_leaves_whole_rows_and_is_made_up_for(form, tmp_path):
     place = tmp_path / "h.jsonl" if form == "jsonl" else tmp_path
     told = []
     tracking = Tracking(trackers({form: place}), told.append)
-    tracking.begin(FACTS)
-    for number in range(1, 101):
-        tracking.steps([step(number)])
+    with small_disk():
+        tracking.begin(FACTS)
+        for number in range(1, 101):
+            tracking.steps([step(number)])
     (file,) = tmp_path.iterdir()
     assert 1_000 < file.stat().st_size <= 2_000
     (sentence,) = told
@@ -429,7 +432,6 @@ def test_a_full_disk_is_told_once_leaves_whole_rows_and_is_made_up_for(form, tmp
     assert "File too large; the training goes on" in sentence
     seen = [at for at, _ in shown(tmp_path)[0]["train/loss"]] if form == "tensorboard" else kinds(place)[1:]
     assert 3 < len(seen) < 100
-    small_disk(None)
     tracking.epoch(epoch(1, 100))
     tracking.end("finished", {})
     assert len(told) == 1
@@ -439,25 +441,27 @@ def test_a_full_disk_is_told_once_leaves_whole_rows_and_is_made_up_for(form, tmp
         assert [at for at, _ in shown(tmp_path)[0]["train/loss"]] == list(range(1, 101))
 
 
-def test_a_history_that_stays_incomplete_is_told_at_the_end_and_the_others_are_whole(tmp_path, small_disk):
+def test_a_history_that_stays_incomplete_is_told_at_the_end_and_the_others_are_whole(tmp_path):
     told = []
     tracking = Tracking([JsonLines(tmp_path / "h.jsonl"), *(board := [Noting()])], told.append)
-    tracking.begin(FACTS)
-    for number in range(1, 101):
-        tracking.steps([step(number)])
-    tracking.end("finished", {})
+    with small_disk():
+        tracking.begin(FACTS)
+        for number in range(1, 101):
+            tracking.steps([step(number)])
+        tracking.end("finished", {})
     assert ["incomplete" in sentence for sentence in told] == [False, True]
     assert len(board[0].calls) == 102
 
 
-def test_a_failure_is_a_warning_of_ours_by_default(tmp_path, small_disk):
+def test_a_failure_is_a_warning_of_ours_by_default(tmp_path):
     tracking = Tracking([JsonLines(tmp_path / "h.jsonl")])
-    tracking.begin(FACTS)
-    with pytest.warns(TrackingWarning, match="File too large") as told:
-        _ = [tracking.steps([step(number)]) for number in range(1, 101)]
-    assert len(told) == 1
-    with pytest.warns(TrackingWarning, match="may be incomplete: File too large"):
-        tracking.end("finished", {})
+    with small_disk():
+        tracking.begin(FACTS)
+        with pytest.warns(TrackingWarning, match="File too large") as told:
+            _ = [tracking.steps([step(number)]) for number in range(1, 101)]
+        assert len(told) == 1
+        with pytest.warns(TrackingWarning, match="may be incomplete: File too large"):
+            tracking.end("finished", {})
 
 
 # A tracker in the background
