@@ -211,12 +211,15 @@ def keras_in_double() -> Iterator[None]:
     from lepton_nb.training.models import load_keras
 
     keras = load_keras()
-    before = keras.config.floatx()
+    floats, policy = keras.config.floatx(), keras.config.dtype_policy()
     keras.config.set_floatx("float64")
+    # Settled by the first layer that this process has made, whatever floatx says now.
+    keras.config.set_dtype_policy("float64")
     try:
         yield
     finally:
-        keras.config.set_floatx(before)
+        keras.config.set_floatx(floats)
+        keras.config.set_dtype_policy(policy)
 
 
 def _bare_keras(batches: Iterator[tuple[Array, Array, float]], options: dict[str, Any]) -> Curve:
