@@ -165,6 +165,9 @@ def _write_all(
         # Also after Ctrl-C or an error in one partition: the others must not go on.
         if client.status == "running":
             client.cancel(futures, force=True)
+        # By hand, as the error of one holds all of them until Python collects its garbage.
+        for future in futures:
+            future.release()
 
 
 def _hold(client: Any, parcel: Parcel) -> Any:
