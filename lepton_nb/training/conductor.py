@@ -33,6 +33,8 @@ TICK_S = 0.5
 # How long a run that could do with fewer workers waits for more.
 REPLACED_S = 5.0
 PART_BYTES = 32 * 2**20
+# The array of this name asks the ranks to measure, and to train only if they are the right number.
+CHOOSE = "choose"
 # Frameworks whose ranks must all know where every other listens.
 EVERYBODY_LISTENS = ("keras",)
 
@@ -63,7 +65,8 @@ def conduct(
     """Run `plan` to its end and return the result of rank 0, or None if it was stopped before all ranks were ready.
 
     `hear` gets every message of every rank, in the calling thread. Another run on the same cluster is waited for,
-    and the ranks are placed on the workers that are there then. Raises TrainingError for the rank that failed.
+    and the ranks are placed on the workers that are there then. Ranks that were asked whether they are the right
+    number, and are not, have no weights. Raises TrainingError for the rank that failed.
     """
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     steering = steering or Steering()
@@ -71,7 +74,7 @@ def conduct(
     steering.on_change(lambda: inbox.put(None))
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
     client = cluster.client
-    with _while_open(client), _turn(client, control) as ours:
+    with _while_open(client), turn(client, control, getattr(cluster, "turn", LOCK)) as ours:
         seats = _seats(cluster, plan, control) if ours else None
         if seats is None:
             return None
@@ -126,6 +129,8 @@ class _Shepherd:
         first = gang.results[0]
         for message in (message for result in gang.results.values() for message in result.messages):
             self._hear(message)
+        if CHOOSE in self._plan.arrays and first.weights is None and not gang.stopping:
+            return first
         if first.weights is None and not gang.stopping:
             raise TrainingError(
                 f"rank 0 of {len(gang.seats)} on {gang.seats[0].address} ended without a word and left no model"
@@ -261,7 +266,8 @@ def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] |
             break
         if control.wait_for_stop(TICK_S):
             return None
-    return place(addresses, max(plan.least, min(plan.most, len(addresses))))
+    count = max(plan.least, min(plan.most, len(addresses)))
+    return place(addresses, count, getattr(cluster, "beside", 1))
 
 
 def _closed() -> TrainingError:
@@ -284,14 +290,14 @@ def _while_open(client: Client) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _turn(client: Client, control: Control) -> Iterator[bool]:
-    """Wait for the cluster's turn to train; False if the run is stopped before.
+def turn(client: Client, control: Control, name: str = LOCK) -> Iterator[bool]:
+    """Wait for the turn to train on the cluster, or where trainings queue under `name`; False if stopped before.
 
     The scheduler takes the turn back from a client that is gone (distributed.scheduler.locks.lease-timeout, 30 s).
     """
     from distributed import Lock
 
-    lock = Lock(LOCK, scheduler_rpc=client.scheduler, loop=client.loop)
+    lock = Lock(name, scheduler_rpc=client.scheduler, loop=client.loop)
     try:
         while not lock.acquire(timeout=TICK_S):
             if control.stopping:

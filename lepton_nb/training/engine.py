@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -43,13 +44,20 @@ class Outcome:
 class Engine(Protocol):
     """One rank's model, its optimizer and its place among the ranks.
 
-    All methods that talk to other ranks (step, validate, copy_weights, state, weights_file) are called by every rank in
-    the same order.
+    All methods that talk to other ranks (step, validate, add_up, copy_weights, state, weights_file) are called by
+    every rank in the same order.
     """
 
     rank: int
     ranks: int
     threads: int
+    # False where no rank can do a pass without the others.
+    can_rehearse: bool
+
+    @property
+    def gradients(self) -> int:
+        """How many numbers are added up over the ranks in each step."""
+        ...
 
     def output_shape(self, features: Array) -> tuple[int, ...]:
         """The shape of the model's output for `features` (rows, ...). Raises TrainingError where it takes none."""
@@ -71,6 +79,22 @@ class Engine(Protocol):
 
     def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
         """ "loss", the figure of the task and the wanted metrics over the `rows` rows that all ranks have together."""
+        ...
+
+    def rehearsed(self, batch: Batch, threads: int) -> AbstractContextManager[Callable[[], None]]:
+        """A forward and backward pass over `batch`, all of it on this rank alone, to be timed within the context.
+
+        threads: what the pass may use, where the framework can still change that. The run goes on as if it had not
+        been.
+        """
+        ...
+
+    def rehearsed_sum(self, numbers: int) -> Callable[[], None]:
+        """A sum of so many numbers over all ranks, to be timed; all take part."""
+        ...
+
+    def add_up(self, values: Array) -> Array:
+        """The sum of `values` (float64) over all ranks; all take part."""
         ...
 
     def not_finite(self) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -25,6 +26,8 @@ _FACTS = 2 + len(Wishes._fields)
 class KerasEngine:
     """See `Engine`. Forward, backward, the sum over ranks and the optimizer's step are one graph."""
 
+    can_rehearse = True
+
     def __init__(self, model: Any, shape: tuple[int, ...], spec: TrainingSpec, group: Group) -> None:
         self._spec = spec
         self._group = group
@@ -39,6 +42,11 @@ class KerasEngine:
             self.model = keras_setup.build(model, shape, spec, self.rank, self.ranks)
             self._optimizer = keras_setup.make_optimizer(spec)
             self._optimizer.build(self.model.trainable_variables)
+
+    @property
+    def gradients(self) -> int:
+        """Of all weights that are trained."""
+        return sum(self._sizes)
 
     def output_shape(self, features: Array) -> tuple[int, ...]:
         """The shape of the model's output."""
@@ -99,6 +107,39 @@ class KerasEngine:
                 seen.append((output.numpy(), target.reshape(-1)))
         loss, figure = (self._group.add_up(sums) / rows).tolist()
         return {"loss": loss, FIGURE[self._task]: figure, **self._metrics(seen)}
+
+    @contextlib.contextmanager
+    def rehearsed(self, batch: Batch, threads: int) -> Iterator[Callable[[], None]]:
+        """The graph of one piece, which holds no sum; TensorFlow keeps the threads that it began with."""
+        others = (*self.model.non_trainable_variables, *keras_setup.noise(self.model))
+        kept = [(variable, variable.numpy()) for variable in others]
+        parts = self._spec.accumulation
+        x, y = self._tensor(batch.features), self._tensor(batch.target)
+        total, wish = tf.constant(batch.rows, self._dtype), tf.zeros([len(Wishes._fields)], self._dtype)
+        edges = np.linspace(0, len(x), parts + 1).round().astype(int)
+
+        def act() -> None:
+            for start, stop in itertools.pairwise(edges):
+                self._part(x[start:stop], y[start:stop], total, tf.constant(stop > start), wish).numpy()
+
+        try:
+            yield act
+        finally:
+            for variable, value in kept:
+                variable.assign(value)
+
+    def rehearsed_sum(self, numbers: int) -> Callable[[], None]:
+        """Of as many bytes, in the graph of `add_up`."""
+        values = np.zeros(max(1, numbers * self._dtype.size // 8))
+
+        def act() -> None:
+            self.add_up(values)
+
+        return act
+
+    def add_up(self, values: Array) -> Array:
+        """Over the group, in 64 bits."""
+        return self._group.add_up(np.asarray(values, dtype=np.float64))
 
     def not_finite(self) -> str | None:
         """The first such weight."""

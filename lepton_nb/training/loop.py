@@ -16,6 +16,7 @@ from lepton_nb.training.channel import Channel
 from lepton_nb.training.checkpoint import Store
 from lepton_nb.training.cost import Meter
 from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
+from lepton_nb.training.pace import Doubt, Pace, measure
 from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.tasks import check_target, output_width, resolve_task
@@ -54,6 +55,7 @@ class Loop:
         self._meter = meter
         self._measured_s = time.monotonic()
         self.engine = engine
+        self._doubt: Doubt | None = None
         self._channel = channel
         self.step = 0
         self.stopped = False
@@ -96,8 +98,16 @@ class Loop:
         if spec.checkpoint is not None and engine.rank == 0:
             self._store = Store(Path(spec.checkpoint), spec.keep_checkpoints)
 
+    def best_workers(self) -> int:
+        """How many ranks would be quickest, measured and told; every rank calls this, before `run`."""
+        pace = measure(self.engine, self._train, self._spec.batch_size)
+        self._tell_pace(pace)
+        return pace.best
+
     def run(self) -> None:
         """All epochs, or up to the step at which the ranks agree to stop."""
+        if isinstance(self._spec.workers, int):
+            self._doubt = Doubt(self.engine, self._train, self._spec.batch_size)
         self._channel.send("ready", task=self.task, rows=len(self._train), threads=self.engine.threads)
         self._began_s = time.monotonic() - self._elapsed_before_s
         self._tell_again()
@@ -142,6 +152,8 @@ class Loop:
                     self._require_finite()
                     return
                 wishes = self._take_step(next(shares))
+                if self._doubt is not None:
+                    began_s += self._look_at_pace(self._doubt)
                 if wishes.pause:
                     began_s += self._pause()
                 self.stopped = wishes.stop
@@ -220,6 +232,21 @@ class Loop:
             self._channel.pauses > self._pauses,
             own and time.monotonic() - self._saved_s >= OWN_EVERY_S,
         )
+
+    def _look_at_pace(self, doubt: Doubt) -> float:
+        """Tell, once, whether fewer ranks would be quicker; the seconds that it took to look."""
+        began_s = time.monotonic()
+        pace = doubt.after_step(self._steps - self.step)
+        if pace is None:
+            return 0.0
+        self._tell_pace(pace)
+        took_s = time.monotonic() - began_s
+        self._began_s += took_s
+        return took_s
+
+    def _tell_pace(self, pace: Pace) -> None:
+        if self.engine.rank == 0:
+            self._channel.send("pace", **pace.told())
 
     def _pause(self) -> float:
         """Wait until the run goes on or is stopped, on every rank after the same step; the seconds that it took."""

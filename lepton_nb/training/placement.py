@@ -13,7 +13,10 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Where one rank runs. `bind_host` is the address on which the ranks of this run can reach each other."""
+    """Where one rank runs. `bind_host` is the address on which the ranks of this run can reach each other.
+
+    beside: how many such runs share the machines.
+    """
 
     rank: int
     ranks: int
@@ -22,9 +25,10 @@ class Seat:
     local_rank: int
     local_ranks: int
     bind_host: str
+    beside: int = 1
 
 
-def place(addresses: Sequence[str], ranks: int) -> tuple[Seat, ...]:
+def place(addresses: Sequence[str], ranks: int, beside: int = 1) -> tuple[Seat, ...]:
     """One seat a rank, on the first `ranks` of `addresses` (such as "tls://127.0.0.1:4001"), one a worker.
 
     Ranks on one machine talk over loopback; ranks on several use each worker's own address.
@@ -44,7 +48,7 @@ def place(addresses: Sequence[str], ranks: int) -> tuple[Seat, ...]:
     seats = []
     for rank, (address, host) in enumerate(zip(chosen, hosts, strict=True)):
         bind_host = LOOPBACK if len(total) == 1 else host
-        seats.append(Seat(rank, ranks, address, host, seen[host], total[host], bind_host))
+        seats.append(Seat(rank, ranks, address, host, seen[host], total[host], bind_host, beside))
         seen[host] += 1
     return tuple(seats)
 

@@ -83,6 +83,10 @@ def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]
         own_checkpoints=job["own_checkpoints"],
         meter=meter,
     )
+    # Where the number of ranks is still open, these train only if they are the right number.
+    if (rows / "choose.npy").exists() and loop.best_workers() != seat.ranks:
+        _leave(meeting)
+        return
     try:
         loop.run()
     finally:
@@ -92,11 +96,15 @@ def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]
         (folder / WEIGHTS).write_bytes(weights)
         if loop.state is not None:
             (folder / STATE).write_bytes(loop.state)
-    for _ in meeting:  # leaves the group, once every rank is done
-        raise AssertionError
+    _leave(meeting)
     channel.send("cost", report=meter.read())
     if seat.rank == 0:
         channel.send("done", step=loop.step, stopped=loop.stopped, task=loop.task)
+
+
+def _leave(meeting: Iterator[Any]) -> None:
+    for _ in meeting:  # leaves the group, once every rank is done
+        raise AssertionError
 
 
 def _job(folder: Path) -> dict[str, Any]:

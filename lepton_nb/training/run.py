@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
-import sys
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import cloudpickle
-import numpy as np
-import numpy.typing as npt
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.events import Status
-from lepton_nb.training import checkpoint, models
-from lepton_nb.training.conductor import Plan, conduct
+from lepton_nb.training import models
+from lepton_nb.training.attempts import FewerWorkersWarning, Restarts, Team, first_plan, from_checkpoint
+from lepton_nb.training.conductor import conduct
 from lepton_nb.training.cost import Cost, combine
 from lepton_nb.training.feeds import Feed
 from lepton_nb.training.history import History
@@ -88,9 +85,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._steering = Steering()
         self._paused = False
         self._outputs: dict[int, str] = {}
-        self._restarts: tuple[str, ...] = ()
-        # The step after which the model's own code failed, if that is why the run last started again.
-        self._failed_step: int | None = None
+        self._restarts = Restarts(spec.max_restarts)
+        self._team = Team(spec)
         self._task: Task | None = None
         self._weights: bytes | None = None
         self.state: bytes | None = None
@@ -125,7 +121,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
-        return tuple(self._notes)
+        return (*self._notes, *([self._team.note] if self._team.note else []))
 
     @property
     def cost(self) -> Cost:
@@ -142,7 +138,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def restarts(self) -> tuple[str, ...]:
         """Why the run started again, once for each time; see `max_restarts`."""
-        return self._restarts
+        return self._restarts.reasons
 
     @property
     def has_own_checkpoints(self) -> bool:
@@ -222,46 +218,27 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def _train(self, control: Control) -> None:
         control.progress(0, self._total_steps, phase="starting")
         with self._own_folder(), self._open_cluster() as cluster:
-            plan = self._plan(cluster)
+            plan = self._team.begin(first_plan(self.spec, self._job, self._feeds, self._resumed, cluster))
+            self._feeds, self._job, self._resumed = {}, b"", None
             while True:
                 try:
                     result = conduct(
                         cluster, plan, control, lambda message: self._hear(message, control), self._steering
                     )
-                    break
                 except TrainingError as error:
-                    self._note_restart(error, control)
-                    plan = replace(plan, arrays={**plan.arrays, **self._last_state()})
+                    self._paused = False
+                    self._restarts.take(error, stopping=control.stopping)
+                    self._costs.append({})
+                    plan = from_checkpoint(self._team.settle(plan), self.spec.checkpoint)
                     control.progress(self._steps_done, self._total_steps, phase="restarting")
+                    continue
+                if result is None or result.weights is not None or control.stopping:
+                    break
+                # They were not as many as is quickest.
+                self._costs.append({})
+                plan = self._team.settle(plan)
         if result is not None:
             self._weights, self.state = result.weights, result.state
-
-    def _note_restart(self, error: TrainingError, control: Control) -> None:
-        """Note why the run starts again; raises the error where it may not."""
-        self._paused = False
-        if control.stopping or getattr(error, "cause", None) not in ("lost", "crash"):
-            raise error
-        killed = error.cause == "lost" or (error.exit_code or 0) < 0
-        step = error.facts.get("step", 0)
-        if not killed and step in (0, self._failed_step):
-            raise error  # its code fails at the same place again
-        self._failed_step = None if killed else step
-        if len(self._restarts) == self.spec.max_restarts:
-            if self._restarts:
-                error.add_note(f"The run was started again before, {len(self._restarts)} in all: {self._restarts}")
-            raise error
-        self._restarts = (*self._restarts, str(error).splitlines()[0])
-        self._costs.append({})
-
-    def _last_state(self) -> dict[str, npt.NDArray[Any]]:
-        """The newest checkpoint, for the ranks; nothing where there is none yet."""
-        if not self._checkpoints():
-            return {}
-        assert self.spec.checkpoint is not None
-        return {"resume": np.frombuffer(checkpoint.newest(self.spec.checkpoint), np.uint8)}
-
-    def _checkpoints(self) -> tuple[Path, ...]:
-        return () if self.spec.checkpoint is None else tuple(checkpoint.steps(Path(self.spec.checkpoint)))
 
     @contextlib.contextmanager
     def _own_folder(self) -> Iterator[None]:
@@ -280,28 +257,6 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
         with Cluster(workers=self.spec.most_workers) as own:
             yield own
-
-    def _plan(self, cluster: Cluster) -> Plan:
-        path = json.dumps([entry for entry in sys.path if entry]).encode()
-        arrays: dict[str, npt.NDArray[Any]] = {
-            "job": np.frombuffer(self._job, np.uint8),
-            "path": np.frombuffer(path, np.uint8),
-        }
-        for feed in self._feeds.values():
-            arrays |= feed.arrays
-        deliver = tuple(feed.deliver for feed in self._feeds.values() if feed.deliver is not None)
-        if self._resumed is not None:
-            arrays["resume"] = np.frombuffer(self._resumed, np.uint8)
-        self._feeds, self._job, self._resumed = {}, b"", None
-        return Plan(
-            least=self.spec.least_workers,
-            most=self.spec.most_workers,
-            framework=self.spec.framework,
-            device="cuda" if cluster.backend == "cuda" else "cpu",
-            arrays=arrays,
-            deliver=deliver,
-            start_timeout_s=self.spec.start_timeout_s,
-        )
 
     def _hear(self, message: Mapping[str, Any], control: Control) -> None:
         """Note a message of a rank. Each may come twice: as an event, and with the result."""
@@ -323,6 +278,10 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._steps_done = max(self._steps_done, message["step"])
             phase = "paused" if self._paused else "training"
             control.progress(self._steps_done, self._total_steps, phase=phase)
+        elif message["kind"] == "pace":
+            warning = self._team.take(message)
+            if warning is not None:
+                warnings.warn(warning, FewerWorkersWarning, stacklevel=2)
         elif message["kind"] == "cost":
             self._costs[-1][message["rank"]] = message["report"]
         elif message["kind"] == "output":

@@ -75,10 +75,12 @@ class TrainingSpec:
     track: where the history is written while it grows: a folder (JSON lines, and event files for TensorBoard), or
         {"jsonl": path, "tensorboard": folder, "mlflow": uri}, of which any may be left out.
     workers: a number, or the least and the most: (1, 4) takes as many workers as there are, also when it starts again.
+        "auto" measures a few steps with one worker, with two, and so on, and takes the quickest number, which costs a
+        start more where that is not all of them. `run.notes` says what it was and why.
     """
 
     target: str | None = None
-    workers: int | tuple[int, int] = 2
+    workers: int | tuple[int, int] | Literal["auto"] = 2
     epochs: int = 10
     batch_size: int = 256
     learning_rate: float = 1e-3
@@ -129,6 +131,8 @@ class TrainingSpec:
         for name in ("optimizer", "loss", "precision", "schedule", "framework", "parallel"):
             _require_choice(name, getattr(self, name))
         object.__setattr__(self, "metrics", _names_of_metrics(self.metrics))
+        if self.workers == "auto" and self.parallel == "fsdp":
+            raise TrainingError("workers='auto' times passes of single workers, which FSDP2 has not; give their number")
         if self.stream is not None and not isinstance(self.stream, bool):
             raise TrainingError(f"stream is {self.stream!r}; give True, False, or None to let the size decide")
         _require_number("learning_rate", self.learning_rate, above=True)
@@ -166,11 +170,15 @@ class TrainingSpec:
     @property
     def least_workers(self) -> int:
         """Without so many workers the run does not start."""
+        if self.workers == "auto":
+            return 1
         return self.workers if isinstance(self.workers, int) else self.workers[0]
 
     @property
-    def most_workers(self) -> int:
-        """Not more workers than these are used."""
+    def most_workers(self) -> int | None:
+        """Not more workers than these are used; None: all that there are."""
+        if self.workers == "auto":
+            return None
         return self.workers if isinstance(self.workers, int) else self.workers[1]
 
     def total_steps(self, rows: int) -> int:
@@ -219,6 +227,10 @@ def _require_choice(name: str, value: Any) -> None:
 
 
 def _require_workers(workers: Any) -> None:
+    if isinstance(workers, str):
+        if workers != "auto":
+            raise TrainingError(f"workers is {workers!r}; give a number, (the least, the most), or 'auto'")
+        return
     if not isinstance(workers, tuple):
         _require_count("workers", workers)
         return

@@ -153,7 +153,7 @@ def _watch(
         message = json.loads(line)
         if message["kind"] == "failed":
             result.error = message
-        elif message["kind"] in ("epoch", "steps", "done"):
+        elif message["kind"] in ("epoch", "steps", "pace", "done"):
             result.messages.append({"rank": rank, **message})
         elif message["kind"] == "cost":
             cost = {"rank": rank, **message}
@@ -251,7 +251,7 @@ def _how_it_ended(exit_code: int | None, unwanted: str) -> str:
 
 
 def _environment(seat: Seat) -> dict[str, str]:
-    threads = str(max(1, len(os.sched_getaffinity(0)) // seat.local_ranks))
+    threads = str(max(1, len(os.sched_getaffinity(0)) // (seat.local_ranks * seat.beside)))
     interface = interface_of(seat.bind_host)
     # Dask makes its workers hand every freed block back to the system at once. A training step frees and takes
     # blocks all the time, and spent about half of its time on that.

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
@@ -42,7 +42,7 @@ def sweep(
     *,
     trials: int = 20,
     metric: str = "validation_loss",
-    workers: int | tuple[int, int] = 1,
+    workers: int | tuple[int, int] | Literal["auto"] = 1,
     cluster: Cluster | None = None,
     **options: Any,
 ) -> SweepRun:
@@ -55,14 +55,14 @@ def sweep(
     space: by name of an option or of a part of the model, a list of choices ([64, 128], [(64,), (128, 64)]) or a range
         as a tuple: (low, high), (low, high, "log") or (low, high, step), both ends included, of whole numbers if both
         are whole.
-    trials: how many trainings, one after the other.
-    metric: what is compared, a column of `run.history`; see SweepSpec for it and direction, prune, startup, seed, path
-        and resume.
+    trials: how many trainings, one after the other, or with at_once=2 two at the same time on workers of their own.
+    metric: what is compared, a column of `run.history`; see SweepSpec for it and direction, prune, startup, at_once,
+        seed, path and resume.
     workers: of each training. cluster: where to train; by default one is started and closed at the end.
     options: those of `lnb.train`, the same for all trainings, such as target="late", validation=rows, epochs=5.
 
-    The same seed draws the same values, also when a sweep is stopped or killed and resumed: a draw depends on the seed,
-    its number and the results before it. Data is not compared on resume.
+    One after the other, the same seed draws the same values, also when a sweep is stopped or killed and resumed: a draw
+    depends on the seed, its number and the results before it. Data is not compared on resume.
     Raises TrainingError for what does not fit; what goes wrong later is raised by `wait`.
     """
     require_optuna()
@@ -80,6 +80,8 @@ def sweep(
             raise TrainingError(f"{name} is both drawn and given as {options[name]!r}; leave one out", name=name)
     first = _rehearse(recipe, drawn, given)
     spec.require_metric(first)
+    if spec.at_once != 1 and first.most_workers is None:
+        raise TrainingError("at_once deals the workers out among trials; give workers as a number")
     _check(data, cluster, first)
     rules = Rules(drawn, spec.wanted, spec.prune, spec.startup, spec.seed, _most_epochs(first, drawn))
     with contextlib.ExitStack() as held:

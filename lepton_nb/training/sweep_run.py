@@ -1,4 +1,4 @@
-"""The run that `sweep` starts: one trial after the other."""
+"""The run that `sweep` starts: one trial after the other, or several at once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import math
 import queue
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, TrainingError
-from lepton_nb.events import Status
 from lepton_nb.training import sweep_folder
+from lepton_nb.training.conductor import LOCK, turn
+from lepton_nb.training.part import ClusterPart, free_part
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.spec import TrainingSpec
+from lepton_nb.training.sweep_attempt import Attempt, teller, value_of
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Drawn, Trials
@@ -39,7 +42,7 @@ class SweepRun(BackgroundRun["SweepRun"]):
 
     Its `Progress` events count trials that have ended, with `trial`, `state` and `value` of the trial they tell of,
     and `epoch` while it runs. A trial that fails is noted, and the sweep goes on; it fails if all trials do. A sweep
-    that is stopped keeps what it has; the trial that it stopped in runs again when a folder is resumed.
+    that is stopped keeps what it has; the trials that it stopped in run again when a folder is resumed.
     """
 
     def __init__(
@@ -116,15 +119,94 @@ class SweepRun(BackgroundRun["SweepRun"]):
     def _conduct(self, control: Control) -> Self:
         control.on_stop(lambda: self._inbox.put(None))
         with self._held, contextlib.ExitStack() as opened:
-            cluster = None
-            while not control.stopping and (trial := self._trials.begin(self.spec.trials)) is not None:
-                if cluster is None:
-                    cluster = opened.enter_context(self._open_cluster())
-                self._try(trial, cluster, control)
+            if self._trials.left(self.spec.trials):
+                cluster = opened.enter_context(self._open_cluster())
+                lanes = self._lanes(cluster)
+                # Several trainings at once share the cluster by parts, so nobody else may train on all of it.
+                alone = turn(cluster.client, control) if lanes > 1 else contextlib.nullcontext(True)
+                if opened.enter_context(alone):
+                    self._try_all(cluster, lanes, control)
         reasons = self._trials.reasons()
         if not control.stopping and len(reasons) >= self.spec.trials:
             raise TrainingError(f"all {len(reasons)} trials failed, the first of them so: {reasons[0]}")
         return self
+
+    def _lanes(self, cluster: Cluster) -> int:
+        """How many trials train at once."""
+        if self.spec.at_once != "auto":
+            return self.spec.at_once
+        return max(1, len(cluster.workers) // (self._place.most_workers or 1))
+
+    def _try_all(self, cluster: Cluster, lanes: int, control: Control) -> None:
+        active: list[Attempt] = []
+        try:
+            while True:
+                while not control.stopping and len(active) < lanes:
+                    place = self._find_place(cluster, active, lanes, control)
+                    begun = [attempt.trial.number for attempt in active]
+                    trial = None if place is None else self._trials.begin(self.spec.trials, begun)
+                    if place is None or trial is None:
+                        break
+                    attempt = self._attempt(trial, place, control)
+                    if attempt is not None:
+                        active.append(attempt)
+                if not active:
+                    return
+                for attempt in tuple(active):
+                    if control.stopping:
+                        attempt.end()
+                    if self._is_over(attempt, cluster):
+                        attempt.end()
+                        active.remove(attempt)
+                with contextlib.suppress(queue.Empty):
+                    self._inbox.get(timeout=TICK_S)
+        finally:
+            for attempt in active:
+                attempt.end()
+
+    def _find_place(
+        self, cluster: Cluster, active: Sequence[Attempt], lanes: int, control: Control
+    ) -> Cluster | ClusterPart | None:
+        """Where a further trial trains; None while others have all workers, and when the sweep is stopped."""
+        if lanes == 1:
+            return cluster if self._has_workers(cluster, control) else None
+        count = self._place.most_workers
+        assert count is not None
+        if not active and not self._has_workers(cluster, control):
+            return None
+        used = {name for attempt in active for name in attempt.workers}
+        name = f"{LOCK}-{uuid.uuid4().hex}"
+        found = free_part(cluster, used, count, lanes, name)
+        if found is None and not active:
+            # Fewer than a trial takes at most, and nobody to wait for.
+            found = free_part(cluster, used, self._place.least_workers, lanes, name)
+        return found
+
+    def _attempt(self, trial: Drawn, place: Cluster | ClusterPart, control: Control) -> Attempt | None:
+        """The trial, training; None where its options are refused, which is noted."""
+        names = place.names if isinstance(place, ClusterPart) else frozenset[str]()
+        tell = teller(control.progress, self._trials.finished, self.spec.trials, trial.number)
+        attempt = Attempt(trial, self.spec.metric, names, tell)
+
+        def begin() -> TrainingRun:
+            options = {**self._options, **self._recipe.options_of(trial.values)}
+            return train(self._recipe.model_of(trial.values), self._data, cluster=cast("Cluster", place), **options)
+
+        return attempt if attempt.start(begin, lambda: self._inbox.put(None)) else None
+
+    def _is_over(self, attempt: Attempt, cluster: Cluster) -> bool:
+        """Look at a trial; note its end, if it has ended."""
+        ended = attempt.judge()
+        if ended == "complete":
+            self._finish(attempt)
+        elif ended == "failed":
+            assert attempt.run is not None
+            error = attempt.run.error
+            assert error is not None
+            if not isinstance(error, LeptonError) or cluster.client.status in ("closing", "closed"):
+                raise error
+            attempt.fail(error)
+        return ended is not None
 
     @contextlib.contextmanager
     def _open_cluster(self) -> Iterator[Cluster]:
@@ -133,35 +215,11 @@ class SweepRun(BackgroundRun["SweepRun"]):
             return
         from lepton_nb.cluster.session import Cluster
 
-        with Cluster(workers=self._place.most_workers) as own:
+        count = self._place.most_workers
+        if count is not None:
+            count = None if self.spec.at_once == "auto" else count * self.spec.at_once
+        with Cluster(workers=count) as own:
             yield own
-
-    def _try(self, trial: Drawn, cluster: Cluster, control: Control) -> None:
-        """Train once, from beginning to end, and note how it went."""
-        options = {**self._options, **self._recipe.options_of(trial.values)}
-        if not self._has_workers(cluster, control):
-            return
-        began_s = time.monotonic()
-        self._tell(control, trial, "running")
-        try:
-            model = self._recipe.model_of(trial.values)
-            run = train(model, self._data, cluster=cluster, **options)
-        except LeptonError as error:
-            trial.fail(_reason(error), time.monotonic() - began_s)
-            self._tell(control, trial, "failed", reason=_reason(error))
-            return
-        with _ended(run):
-            run.watch(lambda _: self._inbox.put(None) if run.status.over else None)
-            judged = self._follow(run, trial, control)
-            duration_s = time.monotonic() - began_s
-            if judged == "pruned":
-                run.stop(timeout_s=None)
-                trial.prune(duration_s)
-                self._tell(control, trial, "pruned")
-            elif run.status is Status.FINISHED:
-                self._finish(run, trial, duration_s, control)
-            elif run.error is not None:
-                self._fail(run, trial, duration_s, cluster, control)
 
     def _has_workers(self, cluster: Cluster, control: Control) -> bool:
         """Give a worker that the trial before has lost time to be replaced; False if the sweep is stopped meanwhile.
@@ -178,86 +236,23 @@ class SweepRun(BackgroundRun["SweepRun"]):
                 return False
         return True
 
-    def _follow(self, run: TrainingRun, trial: Drawn, control: Control) -> str:
-        """Report the figures of each epoch until the training is over or poor: "over" or "pruned"."""
-        seen = 0
-        while True:
-            over = run.status.over  # asked for first, so that no epoch comes between
-            history = run.history
-            if history.height and self.spec.metric not in history.columns:
-                measured = [name for name in history.columns if history[name].dtype.is_float()]
-                raise TrainingError.unknown("metric for this task", self.spec.metric, measured)
-            for row in history[seen:].iter_rows(named=True):
-                value = row[self.spec.metric]
-                last = run.spec.steps is None and row["epoch"] == run.spec.epochs
-                if value is None:
-                    continue
-                poor = trial.report(row["epoch"], value)
-                self._tell(control, trial, "running", value=value, epoch=row["epoch"])
-                if poor and not last:
-                    return "pruned"
-            seen = history.height
-            if over:
-                return "over"
-            if control.stopping:
-                run.stop(timeout_s=None)
-                continue
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get(timeout=TICK_S)
-
-    def _finish(self, run: TrainingRun, trial: Drawn, duration_s: float, control: Control) -> None:
-        value = _value_of(run, self.spec.metric)
+    def _finish(self, attempt: Attempt) -> None:
+        run, trial = attempt.run, attempt.trial
+        assert run is not None
+        value = value_of(run, self.spec.metric)
         if value is None or not math.isfinite(value):
-            reason = f"{self.spec.metric} is {value} at the end"
-            if value is None:
-                reason += "; train for an epoch or more"
-            trial.fail(reason, duration_s)
-            self._tell(control, trial, "failed", reason=reason)
+            hint = "; train for an epoch or more" if value is None else ""
+            attempt.fail(TrainingError(f"{self.spec.metric} is {value} at the end{hint}"))
             return
         if self._trials.better(value):
             if self.path is not None:
                 # Before the trial counts as complete: the best trial always has its model, whenever the process ends.
                 run.save(_model_folder(self.path, trial.number), overwrite=True)
             self._kept = (trial.number, run)
-        trial.complete(value, duration_s)
+        trial.complete(value, attempt.duration_s)
         if self.path is not None:
             _keep_only(self.path, self._best()[0])
-        self._tell(control, trial, "complete", value=value)
-
-    def _fail(self, run: TrainingRun, trial: Drawn, duration_s: float, cluster: Cluster, control: Control) -> None:
-        error = run.error
-        assert error is not None
-        if not isinstance(error, LeptonError) or cluster.client.status in ("closing", "closed"):
-            raise error
-        trial.fail(_reason(error), duration_s)
-        self._tell(control, trial, "failed", reason=_reason(error))
-
-    def _tell(self, control: Control, trial: Drawn, state: str, **values: Any) -> None:
-        control.progress(self._trials.finished(), self.spec.trials, trial=trial.number, state=state, **values)
-
-
-@contextlib.contextmanager
-def _ended(run: TrainingRun) -> Iterator[None]:
-    """No training goes on when its trial is over, whatever happens."""
-    try:
-        yield
-    finally:
-        if not run.status.over:
-            run.stop(timeout_s=None)
-        with contextlib.suppress(Exception):  # how it ended has been noted, or another error is on its way
-            run.wait()
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else repr(error)
-
-
-def _value_of(run: TrainingRun, metric: str) -> float | None:
-    """The metric for the epoch whose weights the model has: the last, or with patience that of the lowest loss."""
-    history = run.history.drop_nulls(metric)
-    if run.spec.patience is not None:
-        history = history.filter(history["validation_loss"] == history["validation_loss"].min())[:1]
-    return float(history[metric][-1]) if history.height else None
+        attempt.tell("complete", value=value)
 
 
 def _model_folder(folder: Path, number: int) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.history import EPOCH_SCHEMA
@@ -28,6 +28,9 @@ class SweepSpec:
     startup: so many complete or pruned trials are drawn at random before the search learns from them (TPE), and so
         many are complete before "median" ends one.
     seed: of the draws, and of each training.
+    at_once: how many trials train at the same time, each on workers of its own; "auto": as many as the cluster has
+        room for. Other trainings on the cluster wait until the sweep is over. What is drawn then depends on which
+        trials ended before it, so that the same seed may draw other values.
     path: a new folder for the sweep, from which it can go on, and for the best model.
     resume: the folder of a sweep to go on with.
     """
@@ -38,12 +41,15 @@ class SweepSpec:
     prune: Prune | None = "median"
     startup: int = 5
     seed: int = 0
+    at_once: int | Literal["auto"] = 1
     path: str | os.PathLike[str] | None = None
     resume: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("trials", "startup"):
+        for name in ("trials", "startup", "at_once"):
             value = getattr(self, name)
+            if name == "at_once" and value == "auto":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise TrainingError(f"{name} is {value!r}; give a whole number of 1 or more", name=name, value=value)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < SEEDS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -71,12 +71,21 @@ class Trials:
                 pruner=optuna.pruners.NopPruner(),
             )
 
-    def begin(self, total: int) -> Drawn | None:
-        """The next trial: one that was begun and did not end, or a new one; None when there are `total`."""
+    def left(self, total: int) -> bool:
+        """Whether there is a trial to train: one that did not end, or a further one up to `total`."""
+        found = self._all()
+        return len(found) < total or any(trial.state.name == "RUNNING" for trial in found)
+
+    def begin(self, total: int, begun: Collection[int] = ()) -> Drawn | None:
+        """The next trial: one that was begun and did not end, or a new one; None when there are `total`.
+
+        begun: the numbers of those that train now.
+        """
         import optuna
 
         found = self._all()
-        left = next((trial for trial in found if trial.state == optuna.trial.TrialState.RUNNING), None)
+        running = [trial for trial in found if trial.state == optuna.trial.TrialState.RUNNING]
+        left = next((trial for trial in running if trial.number not in begun), None)
         if left is None and len(found) >= total:
             return None
         study = self._study_for(len(found) if left is None else left.number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.torch_group import Group
 from lepton_nb.training.torch_loss import figure_sum, fitting, loss_sum
 from lepton_nb.training.torch_metrics import Metrics
-from lepton_nb.training.torch_parallel import gradients
+from lepton_nb.training.torch_parallel import gradients, learnt
 
 # The loss, what the batch counts, and the wishes.
 _FACTS = 2 + len(Wishes._fields)
@@ -35,6 +35,13 @@ class TorchEngine:
         self.threads = torch.get_num_threads()
         self._dtype = torch_setup.dtype_of(spec.precision)
         self.model = torch_setup.build(model, shape, spec, group)
+        # FSDP2 must gather the weights for every pass.
+        self.can_rehearse = spec.parallel != "fsdp"
+
+    @property
+    def gradients(self) -> int:
+        """Of all weights that are trained."""
+        return sum(value.numel() for value in learnt(self.model))
 
     def output_shape(self, features: Array) -> tuple[int, ...]:
         """The shape of the model's output."""
@@ -65,22 +72,7 @@ class TorchEngine:
             self.model.train()
         self._gradients.begin()
         facts = torch.tensor([0.0, 0.0, *wishes], dtype=self._dtype, device=self._device)
-        pieces = self._pieces(batch)
-        for number, (features, target) in enumerate(pieces):
-            with self._gradients.piece(last=number == len(pieces) - 1):
-                with self._mixed():
-                    output = self._gradients.module(features)
-                output, wanted = fitting(output.to(self._dtype), target, self._task)
-                weights = None if self._weights is None else self._weights[wanted.long()]
-                # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
-                share = len(wanted) / max(len(target), 1) * batch.rows
-                mine = loss_sum(output, wanted, self._task, weights) / share
-                if not len(batch.target):
-                    mine = mine * 0
-                mine.backward()  # type: ignore[no-untyped-call]
-                facts[0] += mine.detach()
-                if weights is not None and len(batch.target):
-                    facts[1] += weights.sum() / share
+        self._pass(batch, facts, together=True)
         mean, counts, *together = self._gradients.add_up(facts).tolist()
         if self._weights is None:
             counts = 1.0
@@ -97,6 +89,64 @@ class TorchEngine:
                 part["lr"] = rate
             self._optimizer.step()
         return Outcome(mean, counts * batch.rows, Wishes(*(value > 0 for value in together)), norm)
+
+    def _pass(self, batch: Batch, facts: Tensor, *, together: bool) -> None:
+        """Forward and backward over this rank's share; its loss and what it counts are added to `facts`."""
+        pieces = self._pieces(batch)
+        for number, (features, target) in enumerate(pieces):
+            with self._gradients.piece(last=together and number == len(pieces) - 1):
+                with self._mixed():
+                    output = self._gradients.module(features)
+                output, wanted = fitting(output.to(self._dtype), target, self._task)
+                weights = None if self._weights is None else self._weights[wanted.long()]
+                # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
+                share = len(wanted) / max(len(target), 1) * batch.rows
+                mine = loss_sum(output, wanted, self._task, weights) / share
+                if not len(batch.target):
+                    mine = mine * 0
+                mine.backward()  # type: ignore[no-untyped-call]
+                facts[0] += mine.detach()
+                if weights is not None and len(batch.target):
+                    facts[1] += weights.sum() / share
+
+    @contextlib.contextmanager
+    def rehearsed(self, batch: Batch, threads: int) -> Iterator[Callable[[], None]]:
+        """A pass without the sum; noise and buffers are put back, and every step begins with its gradient at zero."""
+        noise = torch_state.noise(self._device)
+        buffers = [(value, value.clone()) for value in self.model.buffers()]
+        before = self.model.training
+        self.model.train()
+        torch.set_num_threads(threads)
+        facts = torch.zeros(_FACTS, dtype=self._dtype, device=self._device)
+
+        def act() -> None:
+            self._gradients.begin()
+            self._pass(batch, facts, together=False)
+            facts.tolist()  # waits for the device
+
+        try:
+            yield act
+        finally:
+            torch.set_num_threads(self.threads)
+            self.model.train(before)
+            torch_state.put_noise(noise, self._device)
+            for value, kept in buffers:
+                value.copy_(kept)
+            self._gradients.begin()
+
+    def rehearsed_sum(self, numbers: int) -> Callable[[], None]:
+        """Of the type of the weights."""
+        values = torch.zeros(numbers, dtype=self._dtype, device=self._device)
+
+        def act() -> None:
+            self._group.sum_(values)[0].item()  # waits for the device
+
+        return act
+
+    def add_up(self, values: Array) -> Array:
+        """Over the group, in 64 bits."""
+        found: Array = self._group.sum_(torch.tensor(values, dtype=torch.float64, device=self._device)).cpu().numpy()
+        return found
 
     def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
         """Sums over all rows of all ranks, divided."""

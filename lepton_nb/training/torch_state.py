@@ -80,11 +80,24 @@ def put_optimizer(model: nn.Module, made: torch.optim.Optimizer, state: dict[str
         group |= setting
 
 
+def noise(device: torch.device) -> Tensor:
+    """The state of this rank's random numbers."""
+    mine = torch.get_rng_state()
+    return torch.cat([mine, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else mine
+
+
+def put_noise(state: Tensor, device: torch.device) -> None:
+    """The opposite of `noise`."""
+    size = len(torch.get_rng_state())
+    # Clones, as torch 2.13 ends the process where a state does not begin its own memory.
+    torch.set_rng_state(state[:size].clone())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[size:].clone(), device)
+
+
 def random_states(group: Group) -> list[Tensor]:
     """The state of every rank's random numbers, on every rank."""
-    mine = torch.get_rng_state()
-    if group.device.type == "cuda":
-        mine = torch.cat([mine, torch.cuda.get_rng_state(group.device)])
+    mine = noise(group.device)
     states = torch.zeros(group.ranks, len(mine), dtype=torch.int32)
     states[group.rank] = mine
     return list(group.sum_(states.to(group.device)).cpu().to(torch.uint8))
@@ -97,10 +110,7 @@ def set_random_state(states: list[Tensor], group: Group, seed: int, step: int) -
     if len(states) != group.ranks or (len(states[0]) > size) != with_cuda:
         torch.manual_seed((seed * 100_003 + group.rank) * 1_000_003 + step)
         return
-    # Clones, as torch 2.13 ends the process where a state does not begin its own memory.
-    torch.set_rng_state(states[group.rank][:size].clone())
-    if with_cuda:
-        torch.cuda.set_rng_state(states[group.rank][size:].clone(), group.device)
+    put_noise(states[group.rank], group.device)
 
 
 def _whole() -> Any:

@@ -6,7 +6,7 @@ import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lepton_nb.cluster.scratch import Scratch
 from lepton_nb.errors import TrainingError
@@ -28,7 +28,7 @@ def train(
     data: Prepared | Frame,
     *,
     target: str | None = None,
-    workers: int | tuple[int, int] = 2,
+    workers: int | tuple[int, int] | Literal["auto"] = 2,
     epochs: int = 10,
     batch_size: int = 256,
     cluster: Cluster | None = None,
@@ -43,7 +43,8 @@ def train(
         memory and Dask collections among them; or arrays, (features, target): see `feeds.feed`.
     batch_size: rows of one step over all workers together; the result does not depend on the number of workers,
         but for random noise inside the model (dropout).
-    workers: how many, or the least and the most of them.
+    workers: how many, or the least and the most of them; "auto" measures what is quickest, and `run.notes` tells why.
+        A warning tells where fewer than were given would be faster.
     cluster: where to train; by default a cluster is started for this run and closed at its end.
     options: see TrainingSpec, such as learning_rate=1e-3, optimizer="adam", loss="auto", validation=rows, seed=0.
 

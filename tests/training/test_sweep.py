@@ -3,6 +3,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -372,3 +374,86 @@ def test_a_trial_that_loses_the_only_worker_does_not_take_the_next_ones_with_it(
         assert sweep.trials["deadly"].to_list() == [True, False]
         assert sweep.trials["state"].to_list() == ["failed", "complete"]
         assert "rank 0" in sweep.trials["reason"][0]
+
+
+@pytest.mark.slow
+def test_two_trials_train_at_once_each_on_a_worker_of_its_own(cluster, tmp_path):
+    meet = tmp_path / "meet"
+    meet.mkdir()
+
+    def build(features, width):
+        # Comes back only when another trial is here too.
+        (meet / str(width)).touch()
+        for _ in range(1_000):
+            if len(list(meet.iterdir())) > 1:
+                return nn.Sequential(nn.Linear(features, width), nn.Tanh(), nn.Linear(width, 1))
+            time.sleep(0.1)
+        raise ValueError("alone")
+
+    options = {"trials": 3, "cluster": cluster, "epochs": 1, "path": tmp_path / "s", "prune": None}
+    sweep = search(build, {"width": (2, 1_000)}, at_once="auto", **options)
+    # Does not disturb them, and is not disturbed.
+    other = lnb.train(lnb.models.mlp((4,)), table(), target="y", workers=2, epochs=1, cluster=cluster)
+    sweep.wait(200)
+    assert other.wait(100).status is Status.FINISHED
+    assert sweep.trials["state"].to_list() == ["complete"] * 3
+    assert sweep.best_value == sweep.trials["value"].min()
+    figures = sweep.best_model.evaluate(table(200, seed=1))
+    assert figures["loss"] == pytest.approx(sweep.best_value, rel=1e-5)
+    assert not cluster.client.futures
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_takes_only_its_own_trial():
+    def build(features, deadly):
+        if deadly:
+            os.kill(os.getppid(), signal.SIGKILL)
+        return nn.Linear(features, 1)
+
+    with lnb.Cluster(workers=2, memory="1GB") as both:
+        sweep = search(
+            build, {"deadly": [True, False]}, trials=4, at_once=2, seed=0, epochs=1, max_restarts=0, prune=None,
+            cluster=both,
+        ).wait(280)  # fmt: skip
+        by_kind = {deadly: set(group["state"]) for (deadly,), group in sweep.trials.group_by("deadly")}
+        assert by_kind == {True: {"failed"}, False: {"complete"}}
+
+
+def test_a_stopped_sweep_stops_all_trials_that_train_and_goes_on_with_them(cluster, tmp_path):
+    both = threading.Event()
+    seen = set()
+
+    def look(event):
+        if isinstance(event, Progress):
+            seen.add(event.values["trial"])
+            if len(seen) > 1:
+                both.set()
+
+    options = {"trials": 9, "at_once": 2, "cluster": cluster, "epochs": 100_000}
+    sweep = search(space={"learning_rate": (1e-4, 1e-2)}, path=tmp_path / "s", **options)
+    sweep.watch(look)
+    assert both.wait(60)
+    sweep.stop()
+    assert sweep.status is Status.STOPPED
+    assert sweep.trials["state"].to_list() == ["stopped"] * 2
+    both.clear()
+    seen.clear()
+    again = search(space={"learning_rate": (1e-4, 1e-2)}, resume=tmp_path / "s", **options)
+    again.watch(look)
+    assert both.wait(60)
+    again.stop()
+    assert seen == {0, 1}
+    assert again.trials["learning_rate"].to_list() == sweep.trials["learning_rate"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at_once": 0}, "at_once is 0; give a whole number of 1 or more"),
+        ({"at_once": "many"}, "at_once is 'many'; give a whole number of 1 or more"),
+        ({"at_once": 2, "workers": "auto"}, "give workers as a number"),
+    ],
+)
+def test_how_many_trials_cannot_train_at_once(options, message):
+    with pytest.raises(lnb.TrainingError, match=message):
+        search(**options)
