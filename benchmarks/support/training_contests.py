@@ -80,10 +80,14 @@ def parties(make: Mapping[str, Callable[[], Party]]) -> Iterator[dict[str, Party
 
 
 def contest(what: str, make: Mapping[str, Callable[[], Party]], at: Setting, batch: int, ours: str) -> dict[str, Taken]:
-    """Rates of all, each going alone."""
+    """Rates of all, each going alone; for every round they are started anew, as some starts are luckier than others."""
     print(f"\n{what}, {machine.load()}")
-    with parties(make) as found:
-        rates = take_slices({name: [party] for name, party in found.items()}, at.rounds, at.slice_s)
+    rates = {name: Taken([], []) for name in make}
+    for _ in range(at.rounds):
+        with parties(make) as found:
+            for name, taken in take_slices({name: [party] for name, party in found.items()}, 1, at.slice_s).items():
+                rates[name].rates.extend(taken.rates)
+                rates[name].core_s.extend(taken.core_s)
     show(rates, batch, ours)
     return rates
 
