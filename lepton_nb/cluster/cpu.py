@@ -31,9 +31,26 @@ def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security
         # Otherwise the scheduler puts a folder of the shared /tmp first on this process's import path.
         "scheduler_kwargs": {"local_directory": str(scratch)},
         "env": environment(scratch),
+        "config": calmer(),
         "preload": ["lepton_nb.cluster.worker_start"],
         "security": security,
     }
+
+
+# By Dask's name: its default, and ours. Scheduler and each worker look at their own delay and at the code that runs so
+# often, which is most of what an idle cluster does. A setting of the user's stays.
+_CALMER = {
+    "distributed.admin.tick.interval": ("20ms", "500ms"),
+    "distributed.worker.profile.interval": ("10ms", "100ms"),
+}
+
+
+def calmer() -> dict[str, str]:
+    """Dask settings that leave more of the processor to what the cluster is for."""
+    import dask
+    import distributed  # noqa: F401 - its defaults
+
+    return {name: ours for name, (default, ours) in _CALMER.items() if dask.config.get(name) == default}
 
 
 def environment(scratch: Path) -> dict[str, str]:
@@ -43,6 +60,8 @@ def environment(scratch: Path) -> dict[str, str]:
 
 def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> SpecCluster:
     """Start scheduler and workers, and return when all workers are there."""
+    import dask
     from distributed import LocalCluster
 
-    return LocalCluster(processes=True, **options(spec, choice, scratch, security))
+    with dask.config.set(calmer()):
+        return LocalCluster(processes=True, **options(spec, choice, scratch, security))

@@ -31,6 +31,7 @@ def add_environment(workers: dict[Any, dict[str, Any]], environment: dict[str, s
 
 def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> SpecCluster:
     """Start scheduler and workers, and return when all workers are there."""
+    import dask
     from dask_cuda import LocalCUDACluster
 
     environment = cpu.environment(scratch)
@@ -39,4 +40,5 @@ def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Sec
         def new_worker_spec(self) -> dict[Any, dict[str, Any]]:
             return add_environment(super().new_worker_spec(), environment)
 
-    return ScratchCUDACluster(**options(spec, choice, scratch, security))
+    with dask.config.set(cpu.calmer()):
+        return ScratchCUDACluster(**options(spec, choice, scratch, security))

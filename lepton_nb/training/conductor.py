@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LOCK = "lepton-nb-training"
 TICK_S = 0.5
+# How often a run that waits for workers looks for them.
+LOOK_S = 0.1
 # How long a run that could do with fewer workers waits for more.
 REPLACED_S = 5.0
 PART_BYTES = 32 * 2**20
@@ -264,7 +266,7 @@ def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] |
         wait_s = plan.start_timeout_s if len(addresses) < plan.least else min(REPLACED_S, plan.start_timeout_s)
         if time.monotonic() > began_s + wait_s:
             break
-        if control.wait_for_stop(TICK_S):
+        if control.wait_for_stop(LOOK_S):
             return None
     count = max(plan.least, min(plan.most, len(addresses)))
     return place(addresses, count, getattr(cluster, "beside", 1))

@@ -193,6 +193,19 @@ def test_the_environment_of_the_user_stays_as_it_was(monkeypatch):
         assert eventually(lambda: environment() == before)
 
 
+def test_dask_looks_at_itself_less_often_unless_the_user_has_said_how_often(cluster):
+    import dask
+
+    def intervals():
+        names = ("distributed.admin.tick.interval", "distributed.worker.profile.interval")
+        return tuple(dask.config.get(name) for name in names)
+
+    assert cluster.client.run(intervals) == dict.fromkeys(cluster.workers, ("500ms", "100ms"))
+    assert intervals() == ("20ms", "10ms")
+    with dask.config.set({"distributed.admin.tick.interval": "30ms"}), lnb.Cluster(workers=1) as own:
+        assert own.client.run(intervals) == dict.fromkeys(own.workers, ("30ms", "100ms"))
+
+
 def test_a_worker_that_dies_comes_back():
     with lnb.Cluster(workers=1, memory="200MB", gpus=0) as cluster:
         first = cluster.workers
