@@ -29,7 +29,7 @@ from lepton_nb.events import Progress
 PEERS_VENV = Path(__file__).resolve().parent.parent.parent / ".venv-peers"
 STEP_S = 0.02
 SLOW_STEP_S = 0.2
-ROWS = np.ones((64, 4), np.float32), np.arange(64, dtype=np.float32)
+ROWS = np.ones((6400, 4), np.float32), np.arange(6400, dtype=np.float32)
 
 
 def show(taken: dict[str, list[float]]) -> None:
@@ -135,10 +135,13 @@ def _ray() -> Iterator[Callable[[], float]]:
 
 
 def _started(cluster: lnb.Cluster, folder: Path, step_s: float, **options: Any) -> Any:
-    """A run of the stamped model that has done some steps."""
+    """A run of the stamped model that has done some steps.
+
+    As least and most workers: of a number the run would ask, with further passes, whether it is the quickest.
+    """
     run = lnb.train(
         functools.partial(training_models.stamped, folder, step_s), ROWS, loss="mse", batch_size=64, epochs=10**6,
-        workers=2, cluster=cluster, **options,
+        workers=(2, 2), cluster=cluster, **options,
     )  # fmt: skip
     wait_until(lambda: run.step > 5 or run.status.over, "no steps")
     if run.status.over:
@@ -263,8 +266,9 @@ def _delays(
         float((np.array(seen[1 : len(rows) + 1]) - elapsed_s[: len(seen) - 1]).max()) for seen in passes.values()
     )
     # Those of the past came all at once when the watch began.
-    first = arrivals[0][0] if arrivals else 0
-    with_time = [(done, at_s) for done, at_s in arrivals if at_s > arrivals[0][1] + 0.5]
+    settled_s = arrivals[0][1] + 0.5
+    first = max(done for done, at_s in arrivals if at_s <= settled_s)
+    with_time = [(done, at_s) for done, at_s in arrivals if at_s > settled_s]
     found, at = [], 0
     for row in rows:
         if row["step"] <= first or row["step"] > with_time[-1][0]:

@@ -21,7 +21,7 @@ from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.tasks import check_target, output_width, resolve_task
 
-SEND_EVERY_S = 0.1
+SEND_EVERY_S = 0.05
 MEASURE_EVERY_S = 1.0
 VALIDATION_BATCH = 8192
 # How often a run writes checkpoints that are only for its own restarts.
