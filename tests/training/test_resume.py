@@ -150,34 +150,6 @@ def table(rows=400):
     return pl.DataFrame(features, schema=["a", "b", "c"]).with_columns(y=pl.Series(features[:, 0] > 0))
 
 
-def test_a_run_on_two_workers_is_stopped_and_goes_on_within_an_epoch(cluster, tmp_path):
-    options = {
-        "target": "y", "batch_size": 64, "log_every_steps": 1, "precision": "float64", "cluster": cluster,
-        "validation": table(100),
-    }  # fmt: skip
-    torch.manual_seed(0)
-    model = noisy()
-    kept = tmp_path / "kept"
-    # Seven steps an epoch.
-    run = lnb.train(model, table(), checkpoint=kept, checkpoint_every_steps=50, epochs=100_000, **options)
-    trains = threading.Event()
-    run.watch(lambda event: trains.set() if isinstance(event, Progress) and event.done else None)
-    assert trains.wait(60)
-    run.stop()
-    assert run.wait(60).step > 0
-    options["epochs"] = run.step // 7 + 3
-    with pytest.raises(lnb.TrainingError, match="holds the checkpoints of another run; go on with that one"):
-        lnb.train(model, table(), checkpoint=kept, **options)
-    again = lnb.train(model, table(), resume=kept, **options).wait(120)
-    whole = lnb.train(model, table(), **options).wait(120)
-    assert again.step == whole.step == 7 * options["epochs"]
-    for found, expected in zip(again.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
-        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-8)
-    same = ["epoch", "step", "loss", "validation_loss", "validation_accuracy"]
-    assert again.history.select(same).equals(whole.history.select(same))
-    assert again.steps["loss"].equals(whole.steps["loss"])
-
-
 def test_paths_that_do_not_fit_are_refused_before_anything_starts(tmp_path):
     file = tmp_path / "file"
     file.write_text("")
@@ -224,28 +196,6 @@ def killed(*at):
 
 
 RESTARTED = {"target": "y", "epochs": 4, "batch_size": 64, "log_every_steps": 1, "precision": "float64", "seed": 2}
-
-
-def test_a_run_whose_rank_is_killed_twice_ends_with_the_same_numbers(cluster, tmp_path):
-    """Seven steps an epoch and a checkpoint after every second step, so the third and the twelfth are done again."""
-    for name in ("whole", "broken"):
-        (tmp_path / name).mkdir()
-    whole = lnb.train(counting(tmp_path / "whole", killed()), table(), cluster=cluster, **RESTARTED).wait(120)
-    kept = tmp_path / "kept"
-    run = lnb.train(
-        counting(tmp_path / "broken", killed(4, 14)), table(), cluster=cluster, max_restarts=2, checkpoint=kept,
-        checkpoint_every_steps=2, keep_checkpoints=3, **RESTARTED
-    ).wait(120)  # fmt: skip
-    assert [text.partition(" on ")[0] for text in run.restarts] == ["rank 1 of 2"] * 2
-    assert all("was killed by signal 9" in text for text in run.restarts), run.restarts
-    # Each time the step of the kill and the one before it, which no checkpoint held.
-    assert len((tmp_path / "broken" / "1").read_text()) == 28 + 4
-    assert run.step == whole.step == 28
-    for found, expected in zip(run.model.state_dict().values(), whole.model.state_dict().values(), strict=True):
-        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=0, atol=1e-12)
-    assert run.steps["loss"].equals(whole.steps["loss"])
-    assert run.steps["step"].to_list() == list(range(1, 29))
-    assert [int(path.stem[5:]) for path in checkpoint.steps(kept)] == [24, 26, 28]
 
 
 def test_a_run_whose_code_fails_at_the_same_step_again_fails_with_the_first_rank_to_fail(cluster, tmp_path):

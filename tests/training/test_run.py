@@ -1,4 +1,3 @@
-import copy
 import math
 import os
 import threading
@@ -13,7 +12,6 @@ from torch import nn
 
 import lepton_nb as lnb
 from lepton_nb.events import Progress, Status
-from lepton_nb.training.sharding import epoch_order
 
 RANDOM = np.random.default_rng(7)
 ROWS = 937  # with a batch of 96: ten steps, the last of 73 rows, which neither 2 nor 3 ranks can share evenly
@@ -47,44 +45,6 @@ def trained(cluster):
     return run.wait(120)
 
 
-def train_plainly(model, data, optimizer, epochs):
-    """The loop that anyone would write for one process."""
-    features = torch.from_numpy(data.select(NAMES).to_numpy(writable=True))
-    target = torch.from_numpy(data["y"].cast(pl.Float64).to_numpy(writable=True))
-    losses = []
-    for epoch in range(epochs):
-        order = torch.from_numpy(epoch_order(len(data), 3, epoch))
-        for rows in order.split(BATCH):
-            loss = nn.functional.binary_cross_entropy_with_logits(model(features[rows]).squeeze(1), target[rows])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-    return losses
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("kind", "counts"), [("sgd", (1, 2, 3)), ("adam", (3,))])
-def test_any_number_of_ranks_equals_a_plain_loop_after_100_steps(three_workers, kind, counts):
-    torch.manual_seed(0)
-    first = nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
-    plain = copy.deepcopy(first)
-    rate = 0.01 if kind == "adam" else 0.1
-    make = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[kind]
-    losses = train_plainly(plain, table(), make(plain.parameters(), lr=rate), epochs=10)
-    assert len(losses) == 100
-    for workers in counts:
-        run = lnb.train(
-            first, table(), target="y", workers=workers, epochs=10, batch_size=BATCH, learning_rate=rate, seed=3,
-            optimizer=kind, precision="float64", cluster=three_workers, log_every_steps=1,
-        ).wait(120)  # fmt: skip
-        for name, value in plain.state_dict().items():
-            np.testing.assert_allclose(run.model.state_dict()[name], value, rtol=0, atol=1e-12)
-        np.testing.assert_allclose(run.steps["loss"], losses, rtol=0, atol=1e-12)
-        assert run.history["step"].to_list() == list(range(10, 101, 10))
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), _fresh(first).parameters(), strict=True))
-
-
 @pytest.mark.slow
 def test_the_other_options_do_not_depend_on_the_number_of_ranks_either(three_workers):
     options = {
@@ -93,7 +53,7 @@ def test_the_other_options_do_not_depend_on_the_number_of_ranks_either(three_wor
         "class_weights": "balanced", "log_every_steps": 1, "validation": table(100, seed=1),
     }  # fmt: skip
     runs = [
-        lnb.train(_fresh(None), table(), target="y", workers=workers, steps=37, cluster=three_workers, **options)
+        lnb.train(_fresh(), table(), target="y", workers=workers, steps=37, cluster=three_workers, **options)
         for workers in (1, 3)
     ]
     alone, three = (run.wait(120).model.state_dict() for run in runs)
@@ -111,7 +71,7 @@ def test_patience_without_validation_is_refused():
         lnb.train(lnb.models.mlp(), table(), target="y", patience=2)
 
 
-def _fresh(like):
+def _fresh():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
 
