@@ -45,8 +45,8 @@ def noise(model: Any) -> list[Any]:
 
 def make_optimizer(spec: TrainingSpec) -> Any:
     """Keras's own. Adam and SGD take weight decay as part of the gradient, which the engine adds, as PyTorch does."""
-    # Plain Python numbers would become float32 on their way, also for float64 weights.
-    real = np.dtype(spec.row_dtype).type
+    # Plain Python numbers would become float32 on their way, also for float64 weights; NumPy's float32 is no float.
+    real = np.float64 if spec.row_dtype == "float64" else float
     if spec.optimizer == "sgd":
         return _taking_sums(keras.optimizers.SGD)(spec.learning_rate, momentum=real(spec.momentum))
     betas = {"beta_1": real(0.9), "beta_2": real(0.999), "epsilon": real(EPSILON)}

@@ -75,3 +75,23 @@ def test_two_ranks_in_either_framework_learn_what_one_learns_in_pytorch(cluster,
     # A description is saved with its weights; of a model of the user's own, code is not.
     loaded = lnb.load(run.save(tmp_path / "saved"), model=None if framework == "torch" else model)
     np.testing.assert_array_equal(loaded.predict(features), found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_mixed_precision_multiplies_in_16_bits_and_keeps_weights_and_losses_in_32(cluster, framework):
+    """bfloat16 has 8 bits of precision, float32 has 24: the losses differ, by a part in some hundreds at the most."""
+    options = {"steps": 35, "validation": contract.rows(101, seed=5)}
+    whole, mixed = (
+        contract.start(cluster, framework, precision=precision, **options)
+        for precision in ("float32", "mixed_bfloat16")
+    )
+    whole.wait(200)
+    mixed.wait(200)
+    apart = np.abs(mixed.steps["loss"] - whole.steps["loss"])
+    assert 1e-5 < apart.max() < 2e-2
+    assert mixed.history["validation_loss"][-1] == pytest.approx(whole.history["validation_loss"][-1], abs=2e-2)
+    values = mixed.model.weights if framework == "keras" else list(mixed.model.parameters())
+    assert {str(value.dtype).removeprefix("torch.") for value in values} == {"float32"}
+    features = contract.rows(50, seed=6)[0]
+    np.testing.assert_allclose(mixed.predict(features), whole.predict(features), atol=3e-2)
