@@ -92,6 +92,7 @@ def _written(found: Collected, part: str, client: Client, hosts: Sequence[tuple[
 def _all_done(client: Client, pending: set[Future[None]], wanted: Callable[[], bool]) -> bool:
     from distributed import wait
 
+    every = tuple(pending)
     try:
         while pending:
             if not wanted():
@@ -107,6 +108,9 @@ def _all_done(client: Client, pending: set[Future[None]], wanted: Callable[[], b
     finally:
         if client.status == "running":
             client.cancel(list(pending), force=True)
+        # By hand, as the error of one holds all of them until Python collects its garbage.
+        for future in every:
+            future.release()
 
 
 def begin_file(folder: str, name: str, shape: tuple[int, ...], dtype: str) -> None:

@@ -36,6 +36,7 @@ class KerasEngine:
         self._dtype = tf.as_dtype(spec.row_dtype)
         self._shape = shape
         self._rate: float | None = None
+        self._constants: dict[Any, Any] = {}
         # The type of the learning rate, too.
         keras.config.set_floatx(spec.row_dtype)
         with group.strategy.scope():
@@ -74,7 +75,7 @@ class KerasEngine:
         taken = [*rows, tf.TensorSpec([], self._dtype), tf.TensorSpec([], tf.bool), wishes]
         flat = tf.TensorSpec([sum(self._sizes) + _FACTS], self._dtype)
         self._whole = tf.function(lambda *given: run(self._step, given), input_signature=taken, autograph=False)
-        self._part = tf.function(lambda *given: run(self._pass, given), input_signature=taken, autograph=False)
+        self._part = tf.function(lambda *given: run(self._flat, given), input_signature=taken, autograph=False)
         self._end = tf.function(lambda values: run(self._finish, (values,)), input_signature=[flat], autograph=False)
         self._look = tf.function(self._measure, input_signature=rows, autograph=False)
 
@@ -83,8 +84,7 @@ class KerasEngine:
         if rate != self._rate:
             self._optimizer.learning_rate.assign(rate)
             self._rate = rate
-        total = tf.constant(batch.rows, self._dtype)
-        wish = tf.constant(wishes, self._dtype)
+        total, wish = self._constant(batch.rows), self._constant(tuple(wishes))
         features, target = batch.features, batch.target
         kept = tf.constant(len(target) > 0, tf.bool)
         if not len(target):
@@ -203,6 +203,12 @@ class KerasEngine:
         """All weights, in the model's order."""
         return arrays.packed({"weights": self.copy_weights()})
 
+    def _constant(self, value: Any) -> Any:
+        """A tensor of a number, or of several; most steps have the same."""
+        if value not in self._constants:
+            self._constants[value] = tf.constant(value, self._dtype)
+        return self._constants[value]
+
     def _tensor(self, values: Array) -> Any:
         return tf.constant(values, self._dtype)
 
@@ -217,8 +223,13 @@ class KerasEngine:
                 flat = part if flat is None else flat + part
         return self._end(flat)
 
-    def _pass(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
-        """Of one piece: the gradient, flat, its loss, what it counts, and the wishes."""
+    def _flat(self, *given: Any) -> Any:
+        """Of one piece, in one tensor: the gradient and its facts."""
+        *gradient, facts = self._pass(*given)
+        return tf.concat([*(tf.reshape(part, [-1]) for part in gradient), facts], axis=0)
+
+    def _pass(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> list[Any]:
+        """Of one piece: the gradient by weight, and in one tensor its loss, what it counts, and the wishes."""
         counts = tf.zeros([], self._dtype)
         rows = tf.cast(tf.shape(x)[0], self._dtype)
         values = rows / tf.cast(tf.size(y), self._dtype)
@@ -233,24 +244,27 @@ class KerasEngine:
         if weights is not None:
             counts = tf.where(kept, tf.reduce_sum(weights) * values / total, counts)
         found = tape.gradient(loss, self._learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        parts = [tf.reshape(tf.convert_to_tensor(value), [-1]) for value in found]
-        return tf.concat([*parts, [loss, counts], wish], axis=0)
+        return [*map(tf.convert_to_tensor, found), tf.concat([[loss, counts], wish], axis=0)]
 
-    def _step(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
-        return self._finish(self._pass(x, y, total, kept, wish))
+    def _step(self, *given: Any) -> Any:
+        return self._apply(self._group.sum_in_step(self._pass(*given)))
 
     def _finish(self, flat: Any) -> Any:
-        """Add up over the ranks, and do the optimizer's step: loss, what was counted, wishes, and the norm."""
-        flat = self._group.sum_in_step(flat)
-        gradient, facts = flat[:-_FACTS], flat[-_FACTS:]
+        """The step of pieces that were added up: see `_flat`."""
+        *parts, facts = tf.split(self._group.sum_in_step(flat), [*self._sizes, _FACTS])
+        gradient = [tf.reshape(part, value.shape) for part, value in zip(parts, self._learnt, strict=True)]
+        return self._apply([*gradient, facts])
+
+    def _apply(self, added: list[Any]) -> Any:
+        """The optimizer's step with what `_pass` gave, added up over the ranks: loss, counted, wishes, and the norm."""
+        *whole, facts = added
         if self._weights is not None:
-            gradient = gradient / facts[1]
+            whole = [part / facts[1] for part in whole]
             facts = tf.concat([facts[:1] / facts[1], facts[1:]], axis=0)
-        norm = tf.norm(gradient)
+        norm = tf.linalg.global_norm(whole)
         if self._spec.clip_norm is not None:
-            gradient = gradient * tf.where(norm > self._spec.clip_norm, self._spec.clip_norm / norm, 1.0)
-        parts = tf.split(gradient, self._sizes)
-        whole = [tf.reshape(part, value.shape) for part, value in zip(parts, self._learnt, strict=True)]
+            shorter = tf.where(norm > self._spec.clip_norm, self._spec.clip_norm / norm, 1.0)
+            whole = [part * shorter for part in whole]
         if self._spec.weight_decay and self._spec.optimizer != "adamw":
             decay = self._spec.weight_decay
             whole = [part + decay * tf.convert_to_tensor(v) for part, v in zip(whole, self._learnt, strict=True)]

@@ -37,11 +37,11 @@ class Group:
         )
 
     def sum_in_step(self, values: Any) -> Any:
-        """Within `strategy.run`: the sum over all ranks."""
+        """Within `strategy.run`: the sum over all ranks, of a tensor, or of each in a list in one go."""
         if self.ranks == 1:
             return values
         # What is handed in as it is lies on no device yet, and the sum asks for one.
-        placed = tf.identity(values)
+        placed = [tf.identity(value) for value in values] if isinstance(values, list) else tf.identity(values)
         return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
     def add_up(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 
+from lepton_nb.data.memory import available_bytes
 from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.engine import Engine
 from lepton_nb.training.sharding import shard
@@ -91,9 +93,9 @@ def measure(engine: Engine, source: Source, rows: int) -> Pace:
     """The pace of steps over `rows` rows for 1, 2, 4, ... and all ranks; every rank calls this and gets the same.
 
     For each number that many ranks do their shares at the same time, with as many threads as they would have, while
-    the others wait. Sums are timed over all ranks, and of fewer estimated: a ring of p ranks takes 2 (p - 1) messages
-    and moves 2 (p - 1) / p of the numbers (Thakur, Rabenseifner and Gropp, "Optimization of Collective Communication
-    Operations in MPICH", 2005).
+    the others wait. Numbers so small that a share may not fit into memory are left out. Sums are timed over all ranks,
+    and of fewer estimated: a ring of p ranks takes 2 (p - 1) messages and moves 2 (p - 1) / p of the numbers (Thakur,
+    Rabenseifner and Gropp, "Optimization of Collective Communication Operations in MPICH", 2005).
     """
     features, target = source.head(rows)
     rows = len(target)
@@ -101,16 +103,28 @@ def measure(engine: Engine, source: Source, rows: int) -> Pace:
     mine = hosts[engine.rank]
     cores = engine.threads * hosts.count(mine)
     passes: dict[int, float] = {}
-    for ranks in counts_up_to(engine.ranks):
+    for ranks in reversed(counts_up_to(engine.ranks)):
         took_s = 0.0
-        _over_ranks(engine, 0.0)  # all begin together
+        # Shares grow from one number to the next; what they may not fit into ends it. All begin together.
+        if passes and not all(_over_ranks(engine, _has_room(min(passes) / ranks))):
+            break
         if engine.rank < ranks:
             part = shard(rows, engine.rank, ranks)
             threads = max(1, cores // hosts[:ranks].count(mine))
-            with engine.rehearsed(Batch(features[part], target[part], rows), threads) as act:
-                took_s = _seconds(act)
-        passes[ranks] = max(_over_ranks(engine, took_s))
-    return Pace(rows, passes, sums(engine))
+            try:
+                with engine.rehearsed(Batch(features[part], target[part], rows), threads) as act:
+                    took_s = _seconds(act)
+            except Exception:
+                # Out of the memory of a GPU, most likely: such a share cannot be done, and this run need not.
+                if not passes:
+                    raise
+                took_s = math.inf
+        took_s = max(_over_ranks(engine, took_s))
+        if took_s == math.inf:
+            break
+        passes[ranks] = took_s
+    added = sums(engine)
+    return Pace(rows, passes, {ranks: added[ranks] for ranks in passes})
 
 
 def sums(engine: Engine) -> dict[int, float]:
@@ -155,6 +169,11 @@ class Doubt:
         if step_s > LONG_STEP_S and sums(self._engine)[self._engine.ranks] < SUM_PART * step_s:
             return None
         return measure(self._engine, self._source, self._rows)
+
+
+def _has_room(times: float) -> bool:
+    """Whether this process may grow to so many times its size, and leave half of the memory that is left."""
+    return psutil.Process().memory_info().rss * times < available_bytes() / 2
 
 
 def _seconds(act: Callable[[], None], times: int | None = None) -> float:

@@ -132,10 +132,11 @@ class SweepRun(BackgroundRun["SweepRun"]):
         return self
 
     def _lanes(self, cluster: Cluster) -> int:
-        """How many trials train at once."""
-        if self.spec.at_once != "auto":
-            return self.spec.at_once
-        return max(1, len(cluster.workers) // (self._place.most_workers or 1))
+        """How many trials train at once: as many as there is room for, if they are wanted."""
+        workers = len(cluster.workers)
+        if self.spec.at_once == "auto":
+            return max(1, workers // (self._place.most_workers or 1))
+        return min(self.spec.at_once, max(1, workers // self._place.least_workers))
 
     def _try_all(self, cluster: Cluster, lanes: int, control: Control) -> None:
         active: list[Attempt] = []

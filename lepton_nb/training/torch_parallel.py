@@ -1,4 +1,4 @@
-"""Three ways to add up the gradients of all ranks in PyTorch: one sum of our own, DistributedDataParallel, FSDP2."""
+"""Ways to add up the gradients of all ranks in PyTorch: one sum of our own, DistributedDataParallel, FSDP2."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def gradients(kind: Parallel, model: nn.Module, group: Group, facts: int) -> Gra
     size = sum(value.numel() * value.element_size() for value in learnt(model))
     if kind == "auto":
         kind = "sum" if group.ranks == 1 or size <= ONE_BUCKET_BYTES else "ddp"
-    if group.ranks == 1 or kind == "sum":
+    if group.ranks == 1:
+        return Alone(model)
+    if kind == "sum":
         return OneSum(model, group, facts)
     return Ddp(model, group) if kind == "ddp" else Fsdp(model, group)
 
@@ -64,6 +66,42 @@ def learnt(model: nn.Module) -> list[nn.Parameter]:
     if not found:
         raise TrainingError("the model has no weights to train; unfreeze some (requires_grad=True)")
     return found
+
+
+class Alone:
+    """A single rank: gradients are where PyTorch leaves them, and nothing is copied or added to zeros."""
+
+    needs_a_pass = False
+
+    def __init__(self, model: nn.Module) -> None:
+        self.module: Any = model
+        self._values = learnt(model)
+
+    def begin(self) -> None:
+        """No gradient at all."""
+        for value in self._values:
+            value.grad = None
+
+    def piece(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Nothing special."""
+        return contextlib.nullcontext()
+
+    def add_up(self, facts: Tensor) -> Tensor:
+        """Nothing to add; a weight that took no part has a gradient of zero, as it has with several ranks."""
+        for value in self._values:
+            if value.grad is None:
+                value.grad = torch.zeros_like(value)
+        return facts
+
+    def norm(self) -> float:
+        """Over all gradients."""
+        return float(nn.utils.get_total_norm([value.grad for value in self._values if value.grad is not None]))
+
+    def scale(self, factor: float) -> None:
+        """Each of them."""
+        for value in self._values:
+            if value.grad is not None:
+                value.grad *= factor
 
 
 class OneSum:

@@ -5,6 +5,7 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pytest
+import training_contract as contract
 from dask.delayed import delayed
 
 import lepton_nb as lnb
@@ -153,6 +154,7 @@ def test_what_a_partition_raises_is_told(cluster, tmp_path):
     bad = dataclasses.replace(found, parts=tuple(frame.to_delayed()))
     with pytest.raises(lnb.TrainingError, match=r"cannot be computed: ZeroDivisionError\('of the user'\)"):
         deliver(bad, "train", cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: True)
+    contract.wait_for(lambda: not cluster.client.futures)
 
 
 def test_a_collection_that_changes_is_refused(cluster, tmp_path):

@@ -11,7 +11,7 @@ import training_contract as contract
 import lepton_nb as lnb
 from lepton_nb.events import Status
 from lepton_nb.training.attempts import FewerWorkersWarning
-from lepton_nb.training.pace import Pace, counts_up_to
+from lepton_nb.training.pace import Pace, _has_room, counts_up_to
 
 # Pauses of a pass, so that it is known what is quickest: a step of two ranks has two, at the same time.
 PAUSE_S = 0.02
@@ -96,6 +96,11 @@ def test_what_was_measured_is_told_in_a_sentence():
         "adding up the gradients takes 0.9 ms"
     )
     assert str(Pace(10, {1: 2.5}, {1: 0.0})) == "at 10 rows a step 1 worker 4 rows a second"
+
+
+def test_shares_that_may_not_fit_into_memory_are_not_tried():
+    assert _has_room(1)
+    assert not _has_room(1e6)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+import training_contract as contract
 from torch import nn
 
 import lepton_nb as lnb
@@ -359,7 +360,7 @@ def test_only_predictions_are_replaced_and_only_when_asked(cluster, tmp_path):
     bad = frame.with_columns(a=pl.lit(float("nan")))
     with pytest.raises(lnb.TrainingError, match="NaN or infinite"):
         predict_partitions(trained, bad, cluster, to=tmp_path / "out", overwrite=True)
-    assert not cluster.client.futures
+    contract.wait_for(lambda: not cluster.client.futures)
     assert pl.read_parquet(tmp_path / "out").height == 100
     found = predict_partitions(trained, table(50), cluster, to=tmp_path / "out", overwrite=True)
     assert found.collect().height == 50

@@ -11,12 +11,12 @@ from lepton_nb.training.sharding import epoch_order
 from lepton_nb.training.spec import TrainingSpec
 
 
-def run_loop(folder, *, stopping=False, validation=None, **options):
+def run_loop(folder, *, stopping=False, validation=None, model=None, **options):
     """A loop of one rank over 100 rows, run to its end; and all that it sent."""
     write_rows(folder, train=rows(), **({} if validation is None else {"validation": validation}))
     sent = []
     channel = SimpleNamespace(stopping=stopping, pauses=0, send=lambda kind, **facts: sent.append((kind, facts)))
-    loop = loop_of(torch_engine, start(), TrainingSpec(**options), folder, channel)
+    loop = loop_of(torch_engine, model or start(), TrainingSpec(**options), folder, channel)
     loop.run()
     return loop, sent
 
@@ -169,3 +169,24 @@ def test_patience_waits_as_long_as_it_gets_better(tmp_path):
     losses = [facts["row"]["validation_loss"] for kind, facts in sent if kind == "epoch"]
     assert len(losses) == 6
     assert losses == sorted(losses, reverse=True)
+
+
+class HalfUsed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used = nn.Linear(3, 1)
+        self.unused = nn.Linear(3, 1)
+
+    def forward(self, values):
+        return self.used(values)
+
+
+def test_a_weight_that_takes_no_part_decays_as_it_does_with_several_ranks(tmp_path):
+    """Several ranks add up a zero for it; PyTorch alone would leave it as it is."""
+    model = HalfUsed()
+    before = model.unused.weight.detach().double()
+    options = {"learning_rate": 0.1, "weight_decay": 0.5, "optimizer": "adamw", "precision": "float64"}
+    loop, sent = run_loop(tmp_path, model=model, batch_size=20, epochs=2, clip_norm=1e-3, log_every_steps=1, **options)
+    after = dict(loop.engine.model.named_parameters())["unused.weight"].detach()
+    torch.testing.assert_close(after, before * (1 - 0.1 * 0.5) ** 10, rtol=1e-12, atol=0)
+    assert all(row["gradient_norm"] > 1e-3 for row in step_rows(sent))
