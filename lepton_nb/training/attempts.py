@@ -59,12 +59,10 @@ class Team:
     def __init__(self, spec: TrainingSpec) -> None:
         self._auto = spec.workers == "auto"
         self._pace: Pace | None = None
-        self._ranks = 0
         self.note: str | None = None
 
     def begin(self, plan: Plan) -> Plan:
         """The plan, with the question for the right number where that is open."""
-        self._ranks = plan.most
         if not self._auto:
             return plan
         if plan.most == 1:
