@@ -151,7 +151,8 @@ class SweepRun(BackgroundRun["SweepRun"]):
                     attempt = self._attempt(trial, place, control)
                     if attempt is not None:
                         active.append(attempt)
-                if not active:
+                # Without a trial and with some left, the workers went away just now: they are waited for again.
+                if not active and (control.stopping or not self._trials.left(self.spec.trials)):
                     return
                 for attempt in tuple(active):
                     if control.stopping:
