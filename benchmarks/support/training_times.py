@@ -219,8 +219,8 @@ def _began_again(folder: Path, before: set[int]) -> list[list[float]]:
 
 def _rank_process(cluster: lnb.Cluster, rank: int) -> psutil.Process:
     for pid in cluster.client.run(os.getpid).values():
-        for child in psutil.Process(pid).children():
-            if any(f"lepton-nb-rank-{rank}-" in word for word in child.cmdline()):
+        for child in psutil.Process(pid).children(recursive=True):
+            if child.name() == f"lnb-rank-{rank}":
                 return child
     raise RuntimeError(f"rank {rank} is not there")
 

@@ -98,7 +98,8 @@ class Ours:
     def pids(self) -> list[int]:
         """Children of the workers."""
         workers = [psutil.Process(pid) for pid in self._cluster.client.run(os.getpid).values()]
-        return [child.pid for worker in workers for child in worker.children()]
+        below = [child for worker in workers for child in worker.children(recursive=True)]
+        return [child.pid for child in below if child.name().startswith("lnb-rank-")]
 
     def enough(self) -> bool:
         """Three rows, of which the first began before the turn."""

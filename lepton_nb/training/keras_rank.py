@@ -1,10 +1,9 @@
-"""One rank of a Keras run on TensorFlow, a process of its own: `python -m lepton_nb.training.keras_rank FOLDER`."""
+"""One rank of a Keras run on TensorFlow, in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,20 @@ from lepton_nb.training import network, rank
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.engine import Engine
 from lepton_nb.training.placement import Seat
+
+
+def load() -> None:
+    """Import all that a rank needs of the framework, which takes seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from lepton_nb.training import models
+
+    models.load_keras()
+    from lepton_nb.training import keras_engine, keras_group  # noqa: F401
+
+
+def main(folder: Path) -> int:
+    """Run the rank whose files lie in `folder`; the exit status."""
+    return rank.main(folder, _start, listen=False)
 
 
 def _start(seat: Seat, device: str, channel: Channel) -> Iterator[Any]:
@@ -29,11 +42,11 @@ def _start(seat: Seat, device: str, channel: Channel) -> Iterator[Any]:
             network.join(everybody[0]["pid"])
         addresses = [f"{it['host']}:{it['port']}" for it in everybody]
     channel.listen()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from lepton_nb.training import models
-
-    models.load_keras()
+    load()
     import tensorflow as tf
+
+    from lepton_nb.training.keras_engine import KerasEngine
+    from lepton_nb.training.keras_group import Group
 
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -42,9 +55,6 @@ def _start(seat: Seat, device: str, channel: Channel) -> Iterator[Any]:
     tf.config.set_visible_devices(cards[:1], "GPU")
     for card in cards[:1]:
         tf.config.experimental.set_memory_growth(card, True)
-    from lepton_nb.training.keras_engine import KerasEngine
-    from lepton_nb.training.keras_group import Group
-
     if held is not None:
         held.close()
     group = Group(seat, addresses)
@@ -57,7 +67,3 @@ def _start(seat: Seat, device: str, channel: Channel) -> Iterator[Any]:
         # A sum is over for this rank while another still fetches its part of it from here: all leave together.
         channel.send("left")
         channel.receive("leave")
-
-
-if __name__ == "__main__":
-    rank.end(rank.main(Path(sys.argv[1]), _start, listen=False))

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -51,13 +51,6 @@ def main(folder: Path, start: Start, *, listen: bool = True) -> int:
         )
         return 1
     return 0
-
-
-def end(status: int) -> NoReturn:
-    """End the process at once."""
-    sys.stderr.flush()
-    # Threads of a communication library may still wait for a peer that is gone; nothing is left to clean up.
-    os._exit(status)
 
 
 def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]) -> None:

@@ -1,7 +1,7 @@
 """The task on a Dask worker that starts one rank, watches it, and never outlives it (nor it the task).
 
 A rank leads a process group of its own: what it starts (the workers of a DataLoader, say) ends with it, unless that
-leaves the group.
+leaves the group. The processes come from `launcher`.
 
 The task leaves the worker's thread pool, so that the worker goes on with other tasks. Commands come through
 `tell`, which the client runs on the worker; messages go out as events of the run's topic.
@@ -16,19 +16,17 @@ import os
 import re
 import selectors
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from lepton_nb.training.launcher import RankProcess, launch
 from lepton_nb.training.placement import Seat
 from lepton_nb.training.rendezvous import interface_of
 from lepton_nb.training.result import STATE, WEIGHTS, RankResult
@@ -51,9 +49,8 @@ _MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TOP_PAD_": str(2**26),
 }
-RANK_MODULES = {"torch": "lepton_nb.training.torch_rank", "keras": "lepton_nb.training.keras_rank"}
 
-_ranks: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+_ranks: dict[tuple[str, int], RankProcess] = {}
 _ranks_lock = threading.Lock()
 
 
@@ -72,14 +69,9 @@ def supervise(topic: str, seat: Seat, framework: str, device: str) -> RankResult
     folder = tempfile.mkdtemp(prefix=f"lepton-nb-rank-{seat.rank}-")
     try:
         Path(folder, "seat.json").write_text(json.dumps({**asdict(seat), "device": device}))
-        process = subprocess.Popen(
-            [sys.executable, "-m", RANK_MODULES[framework], folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(seat),
-            start_new_session=True,
-        )
+        # GPUs do not outlive a fork, and it was never tried which framework has touched one once it is loaded.
+        warm = device == "cpu"
+        process = launch(framework, Path(folder), f"lnb-rank-{seat.rank}", _environment(seat), warm=warm)
         with _ranks_lock:
             _ranks[topic, seat.rank] = process
 
@@ -91,12 +83,12 @@ def supervise(topic: str, seat: Seat, framework: str, device: str) -> RankResult
             return why_unwanted(None if task is None else task.state, worker.status.name)
 
         try:
-            emit({"kind": "started", "folder": folder, "pid": process.pid})
+            emit({"kind": "started", "folder": folder})
             return _watch(process, seat.rank, Path(folder), emit, unwanted)
         finally:
             with _ranks_lock:
                 del _ranks[topic, seat.rank]
-            _end(process)
+            process.end()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -113,10 +105,10 @@ def tell(topic: str, commands: Sequence[tuple[int, Mapping[str, Any]]]) -> None:
     with _ranks_lock:
         for rank, command in commands:
             process = _ranks.get((topic, rank))
-            if process is None or process.stdin is None:
+            if process is None:
                 continue
             if command["kind"] == "abort":
-                _kill(process)
+                process.kill()
                 continue
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps(command).encode() + b"\n")
@@ -141,7 +133,7 @@ def write_array(folder: str, name: str, length: int, start: int, part: np.ndarra
 
 
 def _watch(
-    process: subprocess.Popen[bytes],
+    process: RankProcess,
     rank: int,
     folder: Path,
     emit: Callable[[Mapping[str, Any]], None],
@@ -167,7 +159,7 @@ def _watch(
             cost = {"rank": rank, **message}
         emit(message)
     result.messages += [] if cost is None else [cost]
-    result.exit_code = _exit_code(process)
+    result.exit_code = process.exit_code()
     result.output = "\n".join(output)
     if result.error is None and result.exit_code != 0:
         result.error = {"kind_of": "crash", "message": _how_it_ended(result.exit_code, unwanted()), "traceback": ""}
@@ -177,10 +169,8 @@ def _watch(
     return result
 
 
-def _lines(process: subprocess.Popen[bytes], unwanted: Callable[[], str]) -> Iterator[tuple[str, str]]:
+def _lines(process: RankProcess, unwanted: Callable[[], str]) -> Iterator[tuple[str, str]]:
     """Lines of the rank's messages and output as they come, until the rank has ended or is `unwanted`."""
-    assert process.stdout is not None
-    assert process.stderr is not None
     ended_s: float | None = None
     with selectors.DefaultSelector() as selector:
         readers = {"message": LineReader(b"\n"), "output": LineReader(b"\r\n|\r|\n", KEPT_LINE_BYTES)}
@@ -196,10 +186,8 @@ def _lines(process: subprocess.Popen[bytes], unwanted: Callable[[], str]) -> Ite
                 for line in readers[key.data].take(chunk):
                     yield key.data, line
             now_s = time.monotonic()
-            if ended_s is None and _exit_code(process) is not None:
+            if ended_s is None and process.exit_code() is not None:
                 ended_s = now_s
-                # What it started holds the pipes open.
-                _kill(process)
             if ended_s is not None and now_s - ended_s > DRAIN_S:
                 return
             if now_s - looked_s >= LOOK_EVERY_S:
@@ -223,31 +211,6 @@ class LineReader:
         if not chunk and self._rest:
             whole, self._rest = [self._rest], b""
         return [line[: self._limit].decode(errors="replace") for line in whole]
-
-
-def _exit_code(process: subprocess.Popen[bytes]) -> int | None:
-    """As Popen has it, None while the rank runs."""
-    # Looked at without taking notice: until `_end` does, the number of the process, and of its group, is nobody else's.
-    found = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if found is None:
-        return None
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the rank and all that it has started, also after it has ended."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    _kill(process)
-    process.wait()
-    pipes: tuple[IO[bytes] | None, ...] = (process.stdin, process.stdout, process.stderr)
-    for pipe in pipes:
-        if pipe is not None:
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
 
 
 def _how_it_ended(exit_code: int | None, unwanted: str) -> str:

@@ -106,10 +106,16 @@ def _descendants() -> list[psutil.Process]:
 
 def _running(process: psutil.Process) -> bool:
     try:
-        # multiprocessing keeps its resource tracker until the interpreter exits.
-        return process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and not _kept_process(process)
     except psutil.Error:
         return False
+
+
+def _kept_process(process: psutil.Process) -> bool:
+    """multiprocessing's resource tracker, until the interpreter exits; what a worker forks ranks from, if it lives."""
+    if process.name() == "lnb-fork-server":
+        return process.parent() is not None and process.ppid() != 1
+    return "resource_tracker" in " ".join(process.cmdline())
 
 
 def _command(process: psutil.Process) -> str:

@@ -262,7 +262,7 @@ def rank_processes() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         try:
-            if {"lepton_nb.training.torch_rank", "lepton_nb.training.keras_rank"} & set(child.cmdline()):
+            if child.name().startswith("lnb-rank-"):
                 found.append(child)
         except psutil.Error:  # ended while we look
             continue

@@ -61,8 +61,7 @@ def wait_until_training(run):
 
 
 def ranks():
-    found = psutil.Process().children(recursive=True)
-    return [child for child in found if "lepton_nb.training.torch_rank" in child.cmdline()]
+    return [child for child in psutil.Process().children(recursive=True) if child.name().startswith("lnb-rank-")]
 
 
 def test_a_rank_that_raises_is_named_with_its_traceback_and_output(cluster):
@@ -209,19 +208,19 @@ def test_a_broken_run_does_not_stand_in_the_way_of_the_next(cluster):
 
 
 def on_workers(cluster, change, *arguments):
-    """Call `change` with the supervisor module of each worker, and the arguments."""
+    """Call `change` with the modules of each worker that start and watch ranks, and the arguments."""
 
     def call(*given):
-        from lepton_nb.training import supervisor
+        from lepton_nb.training import launcher, supervisor
 
-        change(supervisor, *given)
+        change(supervisor, launcher, *given)
 
     cluster.client.run(call, *arguments)
 
 
 def test_ranks_that_end_while_their_rows_are_written_are_the_cause(cluster):
-    def use(supervisor, module):
-        supervisor.RANK_MODULES["torch"] = module
+    def use(supervisor, launcher, module):
+        launcher.RANK_MODULES["torch"] = module
 
     wide = np.random.default_rng(0).normal(size=(1_500_000, 16)).astype(np.float32)
     data = pl.DataFrame(wide, schema=[f"x{i}" for i in range(16)]).with_columns(y=pl.col("x0") > 0)
@@ -236,7 +235,7 @@ def test_ranks_that_end_while_their_rows_are_written_are_the_cause(cluster):
 
 
 def test_a_full_disk_is_named_with_its_host_and_what_to_free(cluster):
-    def fill(supervisor):
+    def fill(supervisor, launcher):
         make = supervisor.tempfile.mkdtemp
 
         def mkdtemp(**options):
@@ -246,7 +245,7 @@ def test_a_full_disk_is_named_with_its_host_and_what_to_free(cluster):
 
         supervisor.tempfile = SimpleNamespace(mkdtemp=mkdtemp)
 
-    def empty(supervisor):
+    def empty(supervisor, launcher):
         import tempfile
 
         supervisor.tempfile = tempfile
@@ -262,7 +261,7 @@ def test_a_full_disk_is_named_with_its_host_and_what_to_free(cluster):
 
 
 def test_a_stop_that_a_worker_did_not_take_is_said_again(cluster):
-    def lose_one(supervisor):
+    def lose_one(supervisor, launcher):
         whole = supervisor.tell
 
         def tell(topic, commands):
