@@ -25,7 +25,6 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -52,6 +51,7 @@ class Server:
         self._requests = requests
         self._ranks: dict[int, _Rank] = {}
         self._loaded: set[str] = set()
+        self._stderr = os.dup(2)
         self._selector = selectors.DefaultSelector()
         self._selector.register(requests, selectors.EVENT_READ)
         self._woken, self._waker = socket.socketpair()
@@ -98,21 +98,22 @@ class Server:
         request = json.loads(body)
         hold = socket.socket(fileno=files[3])
         pid = 0
-        with _stderr_to(files[2]):
-            if request["warm"] and request["module"] not in self._loaded:
-                # A rank that misses something says so by itself, in its own words.
-                with contextlib.suppress(Exception):
-                    importlib.import_module(request["module"]).load()
-                    self._loaded.add(request["module"])
-            gc.collect()
-            gc.freeze()  # what is not looked at stays one copy in memory
-            try:
-                pid = os.fork()
-            except OSError:
-                traceback.print_exc()
-            else:
-                if pid == 0:
-                    self._become(request, files)
+        os.dup2(files[2], 2)  # what is said while the framework is loaded, and why a rank could not be forked
+        if request["warm"] and request["module"] not in self._loaded:
+            # A rank that misses something says so by itself, in its own words.
+            with contextlib.suppress(Exception):
+                importlib.import_module(request["module"]).load()
+                self._loaded.add(request["module"])
+        gc.collect()
+        gc.freeze()  # what is not looked at stays one copy in memory
+        try:
+            pid = os.fork()
+        except OSError:
+            traceback.print_exc()
+        else:
+            if pid == 0:
+                self._become(request, files)
+        os.dup2(self._stderr, 2)
         for file in files[:3]:
             os.close(file)
         if not pid:
@@ -166,7 +167,7 @@ class Server:
                 each.close()
             for target, file in enumerate(files[:3]):
                 os.dup2(file, target)
-            for file in files:
+            for file in (*files, self._stderr):
                 os.close(file)
             _name(request["name"])
             os.environ.clear()
@@ -179,18 +180,6 @@ class Server:
             sys.stderr.flush()
             # Threads of a communication library may still wait for a peer that is gone; nothing is left to clean up.
             os._exit(status)
-
-
-@contextlib.contextmanager
-def _stderr_to(file: int) -> Iterator[None]:
-    """What is said while the framework is loaded, and why a rank could not be forked, is the rank's."""
-    ours = os.dup(2)
-    os.dup2(file, 2)
-    try:
-        yield
-    finally:
-        os.dup2(ours, 2)
-        os.close(ours)
 
 
 def _lead(pid: int) -> None:
