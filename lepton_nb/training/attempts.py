@@ -16,7 +16,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import checkpoint
 from lepton_nb.training.conductor import CHOOSE, Plan
 from lepton_nb.training.feeds import Feed
-from lepton_nb.training.pace import WORTH_SAYING, Pace, workers
+from lepton_nb.training.pace import WORTH_SAYING, Pace, time_of, workers
 from lepton_nb.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -117,6 +117,20 @@ def from_checkpoint(plan: Plan, folder: Any) -> Plan:
     if folder is None or not checkpoint.steps(Path(folder)):
         return plan
     return replace(plan, arrays={**plan.arrays, "resume": np.frombuffer(checkpoint.newest(folder), np.uint8)})
+
+
+def compiled_note(told: Mapping[str, Any]) -> str:
+    """What came of compiling, as `early.try_compiled` tells it."""
+    took = f"{told['took_s']:.0f} s"
+    if told["compiled_pass_s"] is None:
+        return f"steps are not compiled: {told['reason']}; trying took {took}, which compile=False spares"
+    pass_s, compiled_s = time_of(told["pass_s"]), time_of(told["compiled_pass_s"])
+    if told["kept"]:
+        return f"steps are compiled: a pass takes {compiled_s} instead of {pass_s}; compiling took {took}"
+    return (
+        f"steps are not compiled: a pass would take {compiled_s} instead of {pass_s}; trying took {took}, which "
+        "compile=False spares"
+    )
 
 
 def _train(count: int) -> str:

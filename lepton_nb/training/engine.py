@@ -53,6 +53,8 @@ class Engine(Protocol):
     threads: int
     # False where no rank can do a pass without the others.
     can_rehearse: bool
+    # Whether there is anything to `compile`, and with what.
+    can_compile: bool
 
     @property
     def gradients(self) -> int:
@@ -87,6 +89,10 @@ class Engine(Protocol):
         threads: what the pass may use, where the framework can still change that. The run goes on as if it had not
         been.
         """
+        ...
+
+    def compile(self, batch: Batch | None) -> None:
+        """Compile the passes over shares as large as that of `batch`, when the next comes; None: no longer."""
         ...
 
     def rehearsed_sum(self, numbers: int) -> Callable[[], None]:

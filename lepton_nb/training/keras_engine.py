@@ -27,6 +27,7 @@ class KerasEngine:
     """See `Engine`. Forward, backward, the sum over ranks and the optimizer's step are one graph."""
 
     can_rehearse = True
+    can_compile = False
 
     def __init__(self, model: Any, shape: tuple[int, ...], spec: TrainingSpec, group: Group) -> None:
         self._spec = spec
@@ -127,6 +128,9 @@ class KerasEngine:
         finally:
             for variable, value in kept:
                 variable.assign(value)
+
+    def compile(self, batch: Batch | None) -> None:
+        """Nothing: they are one graph already."""
 
     def rehearsed_sum(self, numbers: int) -> Callable[[], None]:
         """Of as many bytes, in the graph of `add_up`."""

@@ -15,21 +15,20 @@ from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.checkpoint import Store
 from lepton_nb.training.cost import Meter
+from lepton_nb.training.early import EarlyLook, compile_at_once
 from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
-from lepton_nb.training.pace import Doubt, Pace, measure
+from lepton_nb.training.pace import measure
 from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.tasks import check_target, output_width, resolve_task
+from lepton_nb.training.teller import Teller
 
-SEND_EVERY_S = 0.05
 MEASURE_EVERY_S = 1.0
 VALIDATION_BATCH = 8192
 # How often a run writes checkpoints that are only for its own restarts.
 OWN_EVERY_S = 2.0
 # What a checkpoint holds of a loop, by name.
-_KEPT = (
-    "epoch", "batch", "loss_of_epoch", "rows_of_epoch", "loss_since", "rows_since", "best_loss", "epochs_since_best",
-)  # fmt: skip
+_KEPT = ("epoch", "batch", "loss_of_epoch", "rows_of_epoch", "best_loss", "epochs_since_best")
 # Options that say which numbers come next; others, such as epochs or learning_rate, may be changed on the way.
 SAME = ("seed", "batch_size", "precision", "optimizer")
 
@@ -55,8 +54,9 @@ class Loop:
         self._meter = meter
         self._measured_s = time.monotonic()
         self.engine = engine
-        self._doubt: Doubt | None = None
+        self._early: EarlyLook | None = None
         self._channel = channel
+        self._teller = Teller(channel, rank=engine.rank)
         self.step = 0
         self.stopped = False
         self._train = train
@@ -67,18 +67,10 @@ class Loop:
         self._best_loss: float | None = None
         self._best_weights: Any = None
         self._epochs_since_best = 0
-        self._gradient_norm = 0.0
-        self._rate = 0.0
-        # Loss and rows (or what they count) since the last row of `run.steps`, which need not end with an epoch.
-        self._loss_since = 0.0
-        self._rows_since = 0.0
-        self._unsent: list[dict[str, Any]] = []
-        self._sent_s = time.monotonic()
         # The epoch, the batch within it, and that epoch's loss and what it counts so far.
         self._epoch = self._batch = 0
         self._loss_of_epoch = self._rows_of_epoch = 0.0
-        # What was told so far, as a checkpoint holds it; and up to which step one was written.
-        self._told: dict[str, list[dict[str, Any]]] = {"steps": [], "epochs": []}
+        # Up to which step, and when, a checkpoint was written.
         self._saved_step = -1
         self._saved_s = time.monotonic()
         self._wanted = Wishes()
@@ -101,23 +93,24 @@ class Loop:
     def best_workers(self) -> int:
         """How many ranks would be quickest, measured and told; every rank calls this, before `run`."""
         pace = measure(self.engine, self._train, self._spec.batch_size)
-        self._tell_pace(pace)
+        self._teller.pace(pace)
         return pace.best
 
     def run(self) -> None:
         """All epochs, or up to the step at which the ranks agree to stop."""
-        if isinstance(self._spec.workers, int):
-            self._doubt = Doubt(self.engine, self._train, self._spec.batch_size)
+        self._early = EarlyLook(self.engine, self._train, self._spec)
+        if self._spec.compile is True:
+            compile_at_once(self.engine, self._train, self._spec.batch_size)
         self._channel.send("ready", task=self.task, rows=len(self._train), threads=self.engine.threads)
         self._began_s = time.monotonic() - self._elapsed_before_s
-        self._tell_again()
+        self._teller.again()
         while not self.stopped and not self._finished:
             self._run_epoch()
         if self.step != self._saved_step and (self.stopped or not self._own):
             self._save(keep=self.stopped)
         if self._best_weights is not None and not self.stopped:
             self.engine.put_weights(self._best_weights)
-        self._flush()
+        self._teller.flush()
 
     def weights(self) -> bytes:
         """The trained weights, whole on rank 0; all ranks call this."""
@@ -152,8 +145,7 @@ class Loop:
                     self._require_finite()
                     return
                 wishes = self._take_step(next(shares))
-                if self._doubt is not None:
-                    began_s += self._look_at_pace(self._doubt)
+                began_s += self._look()
                 if wishes.pause:
                     began_s += self._pause()
                 self.stopped = wishes.stop
@@ -178,8 +170,7 @@ class Loop:
         else:
             row |= self._validate()
         better = not self.stopped and self._remember(row)
-        self._flush()
-        self._tell_epoch({**row, "elapsed_s": time.monotonic() - self._began_s})
+        self._teller.epoch({**row, "elapsed_s": time.monotonic() - self._began_s})
         self._epoch, self._batch = self._epoch + 1, 0
         self._loss_of_epoch = self._rows_of_epoch = 0.0
         if not self.stopped and (better or self._due(epoch_over=True)):
@@ -203,18 +194,13 @@ class Loop:
         self._note_step(outcome, rate)
         self._measure()
         if tell:
-            self._note(self._epoch)
+            self._teller.step(self.step, self._epoch, time.monotonic() - self._began_s)
         return outcome.wishes
 
     def _note_step(self, outcome: Outcome, rate: float) -> None:
-        loss = outcome.loss * outcome.counted
-        self._loss_of_epoch += loss
+        self._loss_of_epoch += outcome.loss * outcome.counted
         self._rows_of_epoch += outcome.counted
-        self._loss_since += loss
-        self._rows_since += outcome.counted
-        self._rate = rate
-        if outcome.gradient_norm is not None:
-            self._gradient_norm = outcome.gradient_norm
+        self._teller.take(outcome, rate)
         self.step += 1
         self._batch += 1
 
@@ -233,26 +219,26 @@ class Loop:
             own and time.monotonic() - self._saved_s >= OWN_EVERY_S,
         )
 
-    def _look_at_pace(self, doubt: Doubt) -> float:
-        """Tell, once, whether fewer ranks would be quicker; the seconds that it took to look."""
+    def _look(self) -> float:
+        """Look, once, whether steps could be quicker; the seconds that it took."""
+        assert self._early is not None
         began_s = time.monotonic()
-        pace = doubt.after_step(self._steps - self.step)
-        if pace is None:
+        found = self._early.after_step(self._steps - self.step)
+        if found is None:
             return 0.0
-        self._tell_pace(pace)
+        if found.pace is not None:
+            self._teller.pace(found.pace)
+        if found.compiled is not None:
+            self._teller.compiled(found.compiled)
         took_s = time.monotonic() - began_s
         self._began_s += took_s
         return took_s
-
-    def _tell_pace(self, pace: Pace) -> None:
-        if self.engine.rank == 0:
-            self._channel.send("pace", **pace.told())
 
     def _pause(self) -> float:
         """Wait until the run goes on or is stopped, on every rank after the same step; the seconds that it took."""
         began_s = time.monotonic()
         self._pauses += 1
-        self._flush()
+        self._teller.flush()
         if self.engine.rank == 0:
             self._channel.send("paused", step=self.step, number=self._pauses)
         self._channel.wait_resumed(self._pauses)
@@ -261,11 +247,6 @@ class Loop:
         if self.engine.rank == 0:
             self._channel.send("resumed", step=self.step, number=self._pauses)
         return took_s
-
-    def _tell_epoch(self, row: dict[str, Any]) -> None:
-        if self.engine.rank == 0:
-            self._told["epochs"].append(row)
-            self._channel.send("epoch", row=row)
 
     def _remember(self, row: dict[str, Any]) -> bool:
         """Note whether this epoch has the lowest validation loss, and keep its weights where they may be wanted."""
@@ -296,15 +277,15 @@ class Loop:
         self._saved_s = time.monotonic()
         if engine.rank != 0:
             return
-        self._flush()
+        self._teller.flush()
         packed = engine.pack(
             {
                 "identity": self._identity,
                 "step": self.step,
-                "position": {name: getattr(self, f"_{name}") for name in _KEPT},
+                "position": {name: getattr(self, f"_{name}") for name in _KEPT} | self._teller.position(),
                 "elapsed_s": time.monotonic() - self._began_s,
                 # The run itself has heard it, and needs it from nobody when it starts again.
-                "told": {"steps": [], "epochs": []} if self._own and not keep else self._told,
+                "told": {"steps": [], "epochs": []} if self._own and not keep else self._teller.told,
                 "best_weights": self._best_weights,
                 "engine": state,
             }
@@ -321,16 +302,8 @@ class Loop:
         for name in _KEPT:
             setattr(self, f"_{name}", state["position"][name])
         self._elapsed_before_s = state["elapsed_s"]
-        self._told = state["told"]
+        self._teller.restore(state["position"], state["told"])
         self.engine.restore(state["engine"], self.step)
-
-    def _tell_again(self) -> None:
-        """What the run told before it was gone on with."""
-        if self.engine.rank == 0:
-            if self._told["steps"]:
-                self._channel.send("steps", rows=self._told["steps"])
-            for row in self._told["epochs"]:
-                self._channel.send("epoch", row=row)
 
     def _require_finite(self) -> None:
         # A loss is measured before its step, so it cannot show what the last step did to the weights.
@@ -349,30 +322,6 @@ class Loop:
         pieces = self._validation.pieces(engine.rank, engine.ranks, VALIDATION_BATCH)
         figures = engine.validate(pieces, len(self._validation))
         return {f"validation_{name}": value for name, value in figures.items()}
-
-    def _note(self, epoch: int) -> None:
-        now_s = time.monotonic()
-        loss = self._loss_since / self._rows_since
-        self._loss_since, self._rows_since = 0.0, 0.0
-        self._unsent.append(
-            {
-                "step": self.step,
-                "epoch": epoch + 1,
-                "loss": loss,
-                "gradient_norm": self._gradient_norm,
-                "learning_rate": self._rate,
-                "elapsed_s": now_s - self._began_s,
-            }
-        )
-        if now_s - self._sent_s >= SEND_EVERY_S:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._unsent and self.engine.rank == 0:
-            self._channel.send("steps", rows=self._unsent)
-            self._told["steps"] += self._unsent
-        self._unsent = []
-        self._sent_s = time.monotonic()
 
 
 def check(found: dict[str, Any], now: dict[str, Any]) -> None:

@@ -24,13 +24,8 @@ TIMED_S = 0.1
 MOST_TIMES = 30
 # Fewer ranks are chosen where a step takes them at most so much longer: they leave workers to others.
 ALIKE = 1.05
-# A number that was given is doubted where another one is so many times quicker, ...
+# A number that was given is doubted where another one is so many times quicker.
 WORTH_SAYING = 1.2
-# ... which is looked at after these steps, if the rest takes a while, and of long steps adding up is a part.
-FIRST_STEP, LAST_STEP = 10, 30
-WORTH_LOOKING_S = 10.0
-LONG_STEP_S = 0.5
-SUM_PART = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,7 @@ class Pace:
     def __str__(self) -> str:
         rates = [f"{workers(ranks)} {_rate(self.rows / self.step_s(ranks))}" for ranks in sorted(self.pass_s)]
         most = max(self.pass_s)
-        sum_s, step_s = _time(self.sum_s[most]), _time(self.step_s(most))
+        sum_s, step_s = time_of(self.sum_s[most]), time_of(self.step_s(most))
         part = f"; of a step of {most}, {step_s}, adding up the gradients takes {sum_s}" if most > 1 else ""
         return f"at {self.rows:,} rows a step {', '.join(rates)} rows a second{part}"
 
@@ -99,27 +94,27 @@ def measure(engine: Engine, source: Source, rows: int) -> Pace:
     """
     features, target = source.head(rows)
     rows = len(target)
-    hosts = _over_ranks(engine, zlib.crc32(socket.gethostname().encode()))
+    hosts = over_ranks(engine, zlib.crc32(socket.gethostname().encode()))
     mine = hosts[engine.rank]
     cores = engine.threads * hosts.count(mine)
     passes: dict[int, float] = {}
     for ranks in reversed(counts_up_to(engine.ranks)):
         took_s = 0.0
         # Shares grow from one number to the next; what they may not fit into ends it. All begin together.
-        if passes and not all(_over_ranks(engine, _has_room(min(passes) / ranks))):
+        if passes and not all(over_ranks(engine, _has_room(min(passes) / ranks))):
             break
         if engine.rank < ranks:
             part = shard(rows, engine.rank, ranks)
             threads = max(1, cores // hosts[:ranks].count(mine))
             try:
                 with engine.rehearsed(Batch(features[part], target[part], rows), threads) as act:
-                    took_s = _seconds(act)
+                    took_s = median_s(act)
             except Exception:
                 # Out of the memory of a GPU, most likely: such a share cannot be done, and this run need not.
                 if not passes:
                     raise
                 took_s = math.inf
-        took_s = max(_over_ranks(engine, took_s))
+        took_s = max(over_ranks(engine, took_s))
         if took_s == math.inf:
             break
         passes[ranks] = took_s
@@ -133,7 +128,7 @@ def sums(engine: Engine) -> dict[int, float]:
     if most == 1:
         return {1: 0.0}
     short, whole = (
-        max(_over_ranks(engine, _seconds(engine.rehearsed_sum(count), times=MOST_TIMES // 3)))
+        max(over_ranks(engine, median_s(engine.rehearsed_sum(count), times=MOST_TIMES // 3)))
         for count in (1, engine.gradients)
     )
     moved = max(0.0, whole - short)
@@ -143,40 +138,12 @@ def sums(engine: Engine) -> dict[int, float]:
     }
 
 
-class Doubt:
-    """Looks, once and early in a run, whether fewer ranks would be quicker than those that it was given."""
-
-    def __init__(self, engine: Engine, source: Source, rows: int) -> None:
-        self._engine, self._source, self._rows = engine, source, rows
-        self._left = LAST_STEP if engine.ranks > 1 and engine.can_rehearse else 0
-        self._taken = 0
-        self._began_s = 0.0
-
-    def after_step(self, steps_left: int) -> Pace | None:
-        """After every step, on every rank: the pace, where it was worth a look."""
-        if self._taken == self._left:
-            return None
-        self._taken += 1
-        if self._taken == FIRST_STEP:
-            self._began_s = time.monotonic()
-        if self._taken < self._left:
-            return None
-        step_s = (time.monotonic() - self._began_s) / (LAST_STEP - FIRST_STEP)
-        # One answer for all, as all take part in what follows.
-        step_s = max(_over_ranks(self._engine, step_s))
-        if steps_left * step_s < WORTH_LOOKING_S:
-            return None
-        if step_s > LONG_STEP_S and sums(self._engine)[self._engine.ranks] < SUM_PART * step_s:
-            return None
-        return measure(self._engine, self._source, self._rows)
-
-
 def _has_room(times: float) -> bool:
     """Whether this process may grow to so many times its size, and leave half of the memory that is left."""
     return psutil.Process().memory_info().rss * times < available_bytes() / 2
 
 
-def _seconds(act: Callable[[], None], times: int | None = None) -> float:
+def median_s(act: Callable[[], None], times: int | None = None) -> float:
     """The median of several times, after a first one; `times` is for what all ranks must do equally often."""
     began_s = time.perf_counter()
     act()
@@ -194,7 +161,7 @@ def _seconds(act: Callable[[], None], times: int | None = None) -> float:
     return statistics.median(found)
 
 
-def _over_ranks(engine: Engine, value: float) -> list[float]:
+def over_ranks(engine: Engine, value: float) -> list[float]:
     """The value of every rank."""
     found = np.zeros(engine.ranks)
     found[engine.rank] = value
@@ -208,5 +175,6 @@ def _rate(rows_per_s: float) -> str:
     return f"{float(f'{rows_per_s:.3g}'):,.0f}"
 
 
-def _time(seconds: float) -> str:
+def time_of(seconds: float) -> str:
+    """For people, with two figures."""
     return f"{seconds:.2g} s" if seconds >= 1 else f"{float(f'{seconds * 1e3:.2g}'):g} ms"

@@ -16,7 +16,7 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import models
-from lepton_nb.training.attempts import FewerWorkersWarning, Restarts, Team, first_plan, from_checkpoint
+from lepton_nb.training.attempts import FewerWorkersWarning, Restarts, Team, compiled_note, first_plan, from_checkpoint
 from lepton_nb.training.conductor import conduct
 from lepton_nb.training.cost import Cost, combine
 from lepton_nb.training.feeds import Feed
@@ -87,6 +87,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._outputs: dict[int, str] = {}
         self._restarts = Restarts(spec.max_restarts)
         self._team = Team(spec)
+        self._compiled: str | None = None
         self._task: Task | None = None
         self._weights: bytes | None = None
         self.state: bytes | None = None
@@ -121,7 +122,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
-        return (*self._notes, *([self._team.note] if self._team.note else []))
+        return (*self._notes, *(note for note in (self._team.note, self._compiled) if note))
 
     @property
     def cost(self) -> Cost:
@@ -282,6 +283,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             warning = self._team.take(message)
             if warning is not None:
                 warnings.warn(warning, FewerWorkersWarning, stacklevel=2)
+        elif message["kind"] == "compiled":
+            self._compiled = compiled_note(message)
         elif message["kind"] == "cost":
             self._costs[-1][message["rank"]] = message["report"]
         elif message["kind"] == "output":

@@ -74,6 +74,9 @@ class TrainingSpec:
         numbers would take more than a quarter of the memory that is left. `run.notes` says which it was.
     track: where the history is written while it grows: a folder (JSON lines, and event files for TensorBoard), or
         {"jsonl": path, "tensorboard": folder, "mlflow": uri}, of which any may be left out.
+    compile: whether PyTorch compiles the forward and backward pass (torch.compile). "auto" tries it in a run of which
+        at least ten minutes are left after its first steps, if the workers have a C++ compiler (on a GPU: Triton), and
+        keeps what is quicker; `run.notes` says what came of it. Compiled or not, results agree to rounding.
     workers: a number, or the least and the most: (1, 4) takes as many workers as there are, also when it starts again.
         "auto" measures a few steps with one worker, with two, and so on, and takes the quickest number, which costs a
         start more where that is not all of them. `run.notes` says what it was and why.
@@ -106,6 +109,7 @@ class TrainingSpec:
     max_restarts: int = 3
     seed: int = 0
     validation: Any = None
+    compile: bool | Literal["auto"] = "auto"
     stream: bool | None = None
     track: Any = None
     log_every_steps: int = 20
@@ -133,6 +137,11 @@ class TrainingSpec:
         object.__setattr__(self, "metrics", _names_of_metrics(self.metrics))
         if self.workers == "auto" and self.parallel == "fsdp":
             raise TrainingError("workers='auto' times passes of single workers, which FSDP2 has not; give their number")
+        if self.compile != "auto" and not isinstance(self.compile, bool):
+            raise TrainingError(f"compile is {self.compile!r}; give True, False, or 'auto' to let a measurement decide")
+        if self.compile is True and (self.parallel == "fsdp" or self.framework == "keras"):
+            what = "parallel='fsdp'" if self.parallel == "fsdp" else "Keras, whose steps are one graph anyway"
+            raise TrainingError(f"compile=True is not for {what}; leave compile out")
         if self.stream is not None and not isinstance(self.stream, bool):
             raise TrainingError(f"stream is {self.stream!r}; give True, False, or None to let the size decide")
         _require_number("learning_rate", self.learning_rate, above=True)

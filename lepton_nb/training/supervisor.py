@@ -153,7 +153,7 @@ def _watch(
         message = json.loads(line)
         if message["kind"] == "failed":
             result.error = message
-        elif message["kind"] in ("epoch", "steps", "pace", "done"):
+        elif message["kind"] in ("epoch", "steps", "pace", "compiled", "done"):
             result.messages.append({"rank": rank, **message})
         elif message["kind"] == "cost":
             cost = {"rank": rank, **message}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import torch_setup, torch_state
+from lepton_nb.training import torch_compiled, torch_setup, torch_state
 from lepton_nb.training.batches import Array, Batch
 from lepton_nb.training.engine import FIGURE, Outcome, Wishes
 from lepton_nb.training.spec import Task, TrainingSpec
@@ -37,6 +37,8 @@ class TorchEngine:
         self.model = torch_setup.build(model, shape, spec, group)
         # FSDP2 must gather the weights for every pass.
         self.can_rehearse = spec.parallel != "fsdp"
+        self.can_compile = spec.parallel != "fsdp" and torch_compiled.possible(self.model, group.device)
+        self._switch: torch_compiled.Switch | None = None
 
     @property
     def gradients(self) -> int:
@@ -133,6 +135,15 @@ class TorchEngine:
             for value, kept in buffers:
                 value.copy_(kept)
             self._gradients.begin()
+
+    def compile(self, batch: Batch | None) -> None:
+        """By torch.compile; the sizes of the pieces of `batch`."""
+        if self._switch is None:
+            self._switch = torch_compiled.Switch(self.model)
+        if batch is None:
+            self._switch.off()
+        else:
+            self._switch.on({len(features) for features, _ in self._pieces(batch)})
 
     def rehearsed_sum(self, numbers: int) -> Callable[[], None]:
         """Of the type of the weights."""
