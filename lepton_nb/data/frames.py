@@ -45,7 +45,7 @@ def lazy(frame: Frame) -> pl.LazyFrame:
         return frame.lazy()
     paths = paths_of(frame)
     if paths is not None:
-        return _scan(_files(paths), _has_key_folders(paths))
+        return _scan(files_of(paths), has_key_folders(paths))
     if _is_a(frame, "pyarrow", "Table"):
         return _from_arrow(frame).lazy()
     if _is_a(frame, "pandas", "DataFrame"):
@@ -103,12 +103,12 @@ def partitions(frame: Frame, count: int) -> list[Any]:
     if is_dask(frame):
         from dask.delayed import delayed
 
-        return [delayed(_part_from_pandas)(part) for part in frame.to_delayed()]  # type: ignore[union-attr]
+        return [delayed(part_from_pandas)(part) for part in frame.to_delayed()]  # type: ignore[union-attr]
     paths = paths_of(frame)
     if paths is not None:
         # A worker may have been started in another folder.
-        files = [file if "://" in file else os.path.abspath(file) for file in _files(paths)]
-        key_folders = _has_key_folders(paths)
+        files = [file if "://" in file else os.path.abspath(file) for file in files_of(paths)]
+        key_folders = has_key_folders(paths)
         known = schema(_scan(files, key_folders))
         if len(files) < count and _ending(files[0]) == "Parquet":
             scan = _scan(files, key_folders, known)
@@ -133,7 +133,7 @@ def paths_of(frame: Any) -> list[str | os.PathLike[str]] | None:
     return None
 
 
-def _files(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
+def files_of(paths: Iterable[str | os.PathLike[str]]) -> list[str]:
     """The files behind `paths`: URLs as they are, globs and folders expanded and sorted."""
     found: list[str] = []
     for item in paths:
@@ -182,7 +182,7 @@ def _inside(folder: Path) -> list[str]:
     )
 
 
-def _has_key_folders(paths: Iterable[str | os.PathLike[str]]) -> bool:
+def has_key_folders(paths: Iterable[str | os.PathLike[str]]) -> bool:
     """True if a folder among `paths` is divided into folders such as year=2013, each of which gives a column."""
     return any("=" in child.name for path in paths if os.path.isdir(path) for child in Path(path).iterdir())
 
@@ -234,7 +234,8 @@ def _reading(read: Callable[[], T]) -> T:
         raise DataError(f"the table cannot be read: {text}{advice}") from error
 
 
-def _part_from_pandas(part: Any) -> pl.LazyFrame:
+def part_from_pandas(part: Any) -> pl.LazyFrame:
+    """A pandas table, such as a partition of a Dask DataFrame, with its columns as ours."""
     return _from_pandas(part).lazy()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from lepton_nb.data.frames import PARQUET, _files, _has_key_folders, present
+from lepton_nb.data.frames import PARQUET, files_of, has_key_folders, present
 from lepton_nb.errors import DataError
 
 MAGIC = b"PAR1"
@@ -130,13 +130,13 @@ class RowGroupReader:
 def _plain_files(paths: Any) -> list[str]:
     """Absolute paths: a worker may have been started in another folder."""
     given = list(paths)
-    if _has_key_folders(given):
+    if has_key_folders(given):
         raise DataError(
             "row groups of a folder with divisions such as year=2013 are not read one by one: the column lies in the "
             "folder's name; give the files without such divisions",
             path=os.fspath(given[0]),
         )
-    found = _files(given)
+    found = files_of(given)
     for path in found:
         if "://" in path or not path.lower().endswith(PARQUET):
             raise DataError(

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import checkpoint
-from lepton_nb.training.conductor import CHOOSE, Plan
+from lepton_nb.training.conductor import Plan
 from lepton_nb.training.feeds import Feed
 from lepton_nb.training.pace import WORTH_SAYING, Pace, time_of, workers
+from lepton_nb.training.placement import CHOOSE
 from lepton_nb.training.spec import TrainingSpec
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import supervisor
 from lepton_nb.training.feeds import Deliver
 from lepton_nb.training.gang import Command, Gang
-from lepton_nb.training.placement import Seat, place
+from lepton_nb.training.placement import CHOOSE, Seat, place
 from lepton_nb.training.result import RankResult
 from lepton_nb.training.steering import Steering
 
@@ -35,8 +35,6 @@ LOOK_S = 0.1
 # How long a run that could do with fewer workers waits for more.
 REPLACED_S = 5.0
 PART_BYTES = 32 * 2**20
-# The array of this name asks the ranks to measure, and to train only if they are the right number.
-CHOOSE = "choose"
 # Frameworks whose ranks must all know where every other listens.
 EVERYBODY_LISTENS = ("keras",)
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lepton_nb.data.frames import _part_from_pandas
+from lepton_nb.data.frames import part_from_pandas
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.dask_rows import Collected
+from lepton_nb.training.futures import drop
 from lepton_nb.training.rows import Reader
 
 if TYPE_CHECKING:
@@ -106,11 +107,7 @@ def _all_done(client: Client, pending: set[Future[None]], wanted: Callable[[], b
                 future.result()
         return True
     finally:
-        if client.status == "running":
-            client.cancel(list(pending), force=True)
-        # By hand, as the error of one holds all of them until Python collects its garbage.
-        for future in every:
-            future.release()
+        drop(client, every)
 
 
 def begin_file(folder: str, name: str, shape: tuple[int, ...], dtype: str) -> None:
@@ -142,7 +139,7 @@ def _write(folder: str, part: str, start: int, rows: tuple[Array, Array]) -> Non
 
 
 def _numbers(piece: Any, reader: Reader, length: int, what: str) -> tuple[Array, Array]:
-    data = tuple(piece) if reader.shape is not None else _part_from_pandas(piece)
+    data = tuple(piece) if reader.shape is not None else part_from_pandas(piece)
     rows = reader.read(data, need_target=True, what=what)
     assert rows.target is not None
     if len(rows) != length:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from lepton_nb.data.frames import _part_from_pandas, is_dask
+from lepton_nb.data.frames import is_dask, part_from_pandas
 from lepton_nb.data.transform import finite
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.array_rows import divisor_of, is_pair
@@ -65,7 +65,7 @@ def collected(data: Any, target: str | None, precision: str, client: Client | No
         raise TrainingError(f"{what} is features alone; give (features, target), as in lnb.train(model, (x, y))")
     if target is None:
         raise TrainingError("which column is to be learnt? give target='its name'")
-    known = _part_from_pandas(data._meta).collect_schema()
+    known = part_from_pandas(data._meta).collect_schema()
     if target not in known:
         raise TrainingError.unknown("target column", target, known.names())
     reader = Reader(tuple(name for name in known if name != target), target, precision, None)
@@ -90,7 +90,7 @@ def collected_like(data: Any, reader: Reader, client: Client | None, what: str) 
 
 def _collected_table(frame: Any, reader: Reader, client: Client | None, what: str) -> Collected:
     target = str(reader.target_name)
-    known = _part_from_pandas(frame._meta).collect_schema()
+    known = part_from_pandas(frame._meta).collect_schema()
     names = reader.names if reader.transform is None else [column.name for column in reader.transform.columns]
     for name in (*names, target):
         if name not in known:
@@ -162,7 +162,7 @@ def _blocks(array: Any) -> Iterator[Any]:
 def _length(piece: Any, target: str, only_known: bool) -> int:
     if not only_known:
         return len(piece)
-    return int(_part_from_pandas(piece).select(finite(target).is_not_null().sum()).collect().item())
+    return int(part_from_pandas(piece).select(finite(target).is_not_null().sum()).collect().item())
 
 
 def _computed(calls: Sequence[tuple[Any, ...]], client: Client | None) -> list[int]:

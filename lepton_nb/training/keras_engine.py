@@ -114,14 +114,12 @@ class KerasEngine:
         """The graph of one piece, which holds no sum; TensorFlow keeps the threads that it began with."""
         others = (*self.model.non_trainable_variables, *keras_setup.noise(self.model))
         kept = [(variable, variable.numpy()) for variable in others]
-        parts = self._spec.accumulation
         x, y = self._tensor(batch.features), self._tensor(batch.target)
         total, wish = tf.constant(batch.rows, self._dtype), tf.zeros([len(Wishes._fields)], self._dtype)
-        edges = np.linspace(0, len(x), parts + 1).round().astype(int)
 
         def act() -> None:
-            for start, stop in itertools.pairwise(edges):
-                self._part(x[start:stop], y[start:stop], total, tf.constant(stop > start), wish).numpy()
+            for start, stop in self._pieces(len(x)):
+                self._part(x[start:stop], y[start:stop], total, tf.constant(True), wish).numpy()
 
         try:
             yield act
@@ -220,12 +218,15 @@ class KerasEngine:
         if self._spec.accumulation == 1:
             return self._whole(x, y, total, kept, wish)
         flat: Any = None
-        edges = np.linspace(0, len(x), self._spec.accumulation + 1).round().astype(int)
-        for start, stop in itertools.pairwise(edges):
-            if stop > start:
-                part = self._part(x[start:stop], y[start:stop], total, kept, wish if flat is None else wish * 0)
-                flat = part if flat is None else flat + part
+        for start, stop in self._pieces(len(x)):
+            part = self._part(x[start:stop], y[start:stop], total, kept, wish if flat is None else wish * 0)
+            flat = part if flat is None else flat + part
         return self._end(flat)
+
+    def _pieces(self, rows: int) -> list[tuple[int, int]]:
+        """Where each of the `accumulation` pieces of a share begins and ends, without empty ones."""
+        edges = np.linspace(0, rows, self._spec.accumulation + 1).round().astype(int)
+        return [(start, stop) for start, stop in itertools.pairwise(edges.tolist()) if stop > start]
 
     def _flat(self, *given: Any) -> Any:
         """Of one piece, in one tensor: the gradient and its facts."""

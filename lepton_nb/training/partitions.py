@@ -18,6 +18,7 @@ import polars as pl
 from lepton_nb.data import frames
 from lepton_nb.errors import ClusterError, TrainingError
 from lepton_nb.training import partition_tasks
+from lepton_nb.training.futures import drop
 from lepton_nb.training.partition_scans import scans
 from lepton_nb.training.partition_tasks import PREDICTION, Columns, Parcel
 from lepton_nb.training.rows import Rows
@@ -163,11 +164,7 @@ def _write_all(
         client.gather(writes)
     finally:
         # Also after Ctrl-C or an error in one partition: the others must not go on.
-        if client.status == "running":
-            client.cancel(futures, force=True)
-        # By hand, as the error of one holds all of them until Python collects its garbage.
-        for future in futures:
-            future.release()
+        drop(client, futures)
 
 
 def _hold(client: Any, parcel: Parcel) -> Any:

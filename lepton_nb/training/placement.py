@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from lepton_nb.errors import TrainingError
 
 LOOPBACK = "127.0.0.1"
+# The array of this name asks the ranks to measure, and to train only if they are the right number.
+CHOOSE = "choose"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from lepton_nb.training.channel import Channel
 from lepton_nb.training.cost import Meter
 from lepton_nb.training.engine import Engine, PeerLostError
 from lepton_nb.training.loop import Loop
-from lepton_nb.training.placement import Seat
+from lepton_nb.training.placement import CHOOSE, Seat
 from lepton_nb.training.result import STATE, WEIGHTS
 
 # Meets the other ranks, yields what makes the engine from the job and the shape of a row, and then leaves the ranks.
@@ -77,7 +77,7 @@ def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]
         meter=meter,
     )
     # Where the number of ranks is still open, these train only if they are the right number.
-    if (rows / "choose.npy").exists() and loop.best_workers() != seat.ranks:
+    if (rows / f"{CHOOSE}.npy").exists() and loop.best_workers() != seat.ranks:
         _leave(meeting)
         return
     try:

@@ -41,9 +41,8 @@ LOOK_EVERY_S = 0.5
 DRAIN_S = 1.0
 # A worker that Dask pauses for want of memory goes on with the tasks that it has.
 WORKING = ("running", "paused")
-# Dask makes its workers hand every freed block back to the system at once. A training step frees and takes the same
-# blocks all the time: it spent about half of its time on that, and a tenth with what the C library does by itself.
-# Ranks keep what they have had, up to a limit, in pages as large as the system gives.
+# Dask makes its workers hand every freed block back to the system at once, and a training step frees and takes the same
+# blocks all the time. Ranks keep what they have had, up to a limit, in pages as large as the system gives.
 _MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_MMAP_THRESHOLD_": str(2**25),

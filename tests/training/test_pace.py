@@ -14,7 +14,7 @@ from lepton_nb.training.attempts import FewerWorkersWarning
 from lepton_nb.training.pace import Pace, _has_room, counts_up_to
 
 # Pauses of a pass, so that it is known what is quickest: a step of two ranks has two, at the same time.
-PAUSE_S = 0.02
+PAUSE_S = 0.05
 
 
 def of_every_row(rows):
@@ -142,7 +142,7 @@ def test_a_number_that_is_slower_than_a_smaller_one_is_warned_of_and_changes_not
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FewerWorkersWarning)
         run = contract.start(cluster, framework, model=model_of(framework, of_a_part), steps=2_000)
-        run.watch(lambda event: heard.set() if run.step >= 60 else None)
+        run.watch(lambda event: heard.set() if run.step >= 40 else None)
         assert heard.wait(200), (run.status, run.error)
         run.stop()
     assert run.status is Status.STOPPED
@@ -150,6 +150,6 @@ def test_a_number_that_is_slower_than_a_smaller_one_is_warned_of_and_changes_not
     assert str(warning.message) == run.notes[-1]
     assert run.notes[-1].startswith("workers=1 would be ")
     # A short run is not looked at. Both draw the same noise, which the look did not touch.
-    again = contract.start(cluster, framework, model=model_of(framework, of_a_part), steps=60).wait(200)
+    again = contract.start(cluster, framework, model=model_of(framework, of_a_part), steps=40).wait(200)
     assert again.notes == run.notes[:-1]
-    assert run.steps["loss"][:60].to_list() == again.steps["loss"].to_list()
+    assert run.steps["loss"][:40].to_list() == again.steps["loss"].to_list()
