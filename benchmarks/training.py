@@ -29,10 +29,13 @@ import argparse
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 
 from support import machine, training_contests, training_memory, training_times
 from support.contest import Targets, chosen
+
+from lepton_nb.training.attempts import FewerWorkersWarning
 
 CONTESTS = {
     "step": training_contests.step,
@@ -62,6 +65,8 @@ def main() -> int:
     wanted = chosen(options.only, parts)
     rounds, slice_s = (1, 0.7) if options.quick else (options.rounds, options.slice)
     print(machine.describe(("torch", "tensorflow", "keras", "lightning", "distributed", "numpy")), flush=True)
+    # That one worker is quicker with small batches is known here.
+    warnings.simplefilter("ignore", FewerWorkersWarning)
     targets = Targets()
     with tempfile.TemporaryDirectory(prefix="lepton-nb-training-") as folder:
         work = Path(folder)

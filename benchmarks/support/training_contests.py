@@ -105,7 +105,7 @@ def step(at: Setting, targets: Targets) -> None:
         for batch in (LARGE, SMALL):
             make = {
                 "ours": lambda batch=batch: Ours(cluster, lnb.models.mlp(), at.rows, batch=batch, workers=2),
-                "bare torchrun, DDP, sliced": lambda batch=batch: Peer("sliced", at.folder, batch, ranks=2),
+                "bare torchrun, DDP, sliced": lambda batch=batch: Peer.started("sliced", at.folder, batch, ranks=2),
             }
             rates = contest(f"two ranks, batch {batch:,}", make, at, batch, "ours")
             found = median_of_ratios(rates, "bare torchrun, DDP, sliced", "ours")
@@ -119,7 +119,7 @@ def keras(at: Setting, targets: Targets) -> None:
         for batch in (LARGE, SMALL):
             make = {
                 "ours": lambda batch=batch: Ours(cluster, model, at.rows, batch=batch, workers=2),
-                "bare strategy script": lambda batch=batch: Peer("keras_ranks", at.folder, batch, ranks=2),
+                "bare strategy script": lambda batch=batch: Peer.started("keras_ranks", at.folder, batch, ranks=2),
             }
             rates = contest(f"two ranks of TensorFlow, batch {batch:,}", make, at, batch, "ours")
             found = median_of_ratios(rates, "bare strategy script", "ours")
@@ -157,9 +157,9 @@ def rates_of_flights(at: Setting, targets: Targets) -> None:
                 )
             }
             for kind, name in (("lightning", "Lightning"), ("loader", "DataLoader loop"), ("sliced", "sliced loop")):
-                make[f"{name}, 1 process"] = lambda kind=kind, batch=batch: Peer(kind, at.folder, batch)
+                make[f"{name}, 1 process"] = lambda kind=kind, batch=batch: Peer.started(kind, at.folder, batch)
                 if workers == 2:
-                    make[f"{name}, 2 ranks of torchrun"] = lambda kind=kind, batch=batch: Peer(
+                    make[f"{name}, 2 ranks of torchrun"] = lambda kind=kind, batch=batch: Peer.started(
                         kind, at.folder, batch, ranks=2
                     )
             rates = contest(f"flights, batch {batch:,}", make, at, batch, ours)
@@ -174,8 +174,8 @@ def compiled(at: Setting, targets: Targets) -> None:
     """torch.compile's step against the eager one; no target, as it is a choice to be made."""
     print(f"\na compiled step, one process, batch {SMALL}, {machine.load()}")
     make = {
-        "eager": lambda: Peer("sliced", at.folder, SMALL),
-        "torch.compile": lambda: Peer("sliced", at.folder, SMALL, "compiled"),
+        "eager": lambda: Peer.started("sliced", at.folder, SMALL),
+        "torch.compile": lambda: Peer.started("sliced", at.folder, SMALL, "compiled"),
     }
     with parties(make) as found:
         rates = take_slices({name: [party] for name, party in found.items()}, at.rounds, at.slice_s)
@@ -198,8 +198,8 @@ def speed_up(at: Setting, targets: Targets) -> None:
         make: dict[str, Callable[[], Party]] = {
             "ours, 1 rank": lambda: Ours(one, model, at.rows, batch=LARGE, workers=1),
             "ours, 2 ranks": lambda: Ours(two, model, at.rows, batch=LARGE, workers=2),
-            "a bare loop": lambda: Peer("sliced", at.folder, LARGE, threads=1),
-            "its twin": lambda: Peer("sliced", at.folder, LARGE, threads=1),
+            "a bare loop": lambda: Peer.started("sliced", at.folder, LARGE, threads=1),
+            "its twin": lambda: Peer.started("sliced", at.folder, LARGE, threads=1),
         }
         with parties(make) as found:
             groups = {name: [party] for name, party in found.items() if name != "its twin"}

@@ -5,6 +5,7 @@ Ours are held by pausing them, others by SIGSTOP. Steps that were not begun and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import lepton_nb as lnb
 
 PEERS = Path(__file__).with_name("training_peers.py")
 START_TIMEOUT_S = 240.0
+PEER_TIMEOUT_S = 60.0
 
 
 class Party(Protocol):
@@ -151,10 +153,19 @@ class Peer:
             env=environment,
         )
         try:
-            wait_until(self._is_ready, f"{kind} did not start", look_s=0.05)
+            wait_until(self._is_ready, f"{kind} did not start", PEER_TIMEOUT_S, look_s=0.05)
         except RuntimeError:
             self.end()
             raise
+
+    @classmethod
+    def started(cls, *given: Any, **options: Any) -> Peer:
+        """A peer; ranks of TensorFlow now and then wait for each other for ever, and are started once more."""
+        try:
+            return cls(*given, **options)
+        except RuntimeError as error:
+            print(f"  {error}; once more", flush=True)
+            return cls(*given, **options)
 
     def go(self) -> None:
         """SIGCONT."""
@@ -187,9 +198,10 @@ class Peer:
 
     def end(self) -> None:
         """Kill all of it."""
-        for each in self.ready:
-            if self._process.poll() is None:
-                os.kill(each["pid"], signal.SIGKILL)
+        if self._process.poll() is None:
+            for child in psutil.Process(self._process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         self._process.kill()
         self._process.wait()
         self._told.close()

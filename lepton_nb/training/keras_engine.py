@@ -75,7 +75,13 @@ class KerasEngine:
         wishes = tf.TensorSpec([len(Wishes._fields)], self._dtype)
         taken = [*rows, tf.TensorSpec([], self._dtype), tf.TensorSpec([], tf.bool), wishes]
         flat = tf.TensorSpec([sum(self._sizes) + _FACTS], self._dtype)
-        self._whole = tf.function(lambda *given: run(self._step, given), input_signature=taken, autograph=False)
+        # With the norm and without: it is a good part of a small step, and few ask for it.
+        self._whole, self._quiet = (
+            tf.function(
+                lambda *given, told=told: run(self._step, (told, *given)), input_signature=taken, autograph=False
+            )
+            for told in (True, False)
+        )
         self._part = tf.function(lambda *given: run(self._flat, given), input_signature=taken, autograph=False)
         self._end = tf.function(lambda values: run(self._finish, (values,)), input_signature=[flat], autograph=False)
         self._look = tf.function(self._measure, input_signature=rows, autograph=False)
@@ -92,10 +98,11 @@ class KerasEngine:
             # One row of zeros, which counts nothing: all ranks must meet in the same graph.
             features, target = np.zeros((1, *features.shape[1:])), np.zeros((1, *target.shape[1:]))
         x, y = self._tensor(features), self._tensor(target)
-        found = self._group.meet(lambda: self._run(x, y, total, kept, wish).numpy())
+        whole = self._whole if tell or clip_norm is not None else self._quiet
+        found = self._group.meet(lambda: self._run(whole, x, y, total, kept, wish).numpy())
         mean, counts, *together, norm = found.tolist()
         counted = batch.rows if self._weights is None else counts * batch.rows
-        return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm)
+        return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm if tell else None)
 
     def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
         """Sums over all rows of all ranks, divided."""
@@ -214,9 +221,9 @@ class KerasEngine:
     def _tensor(self, values: Array) -> Any:
         return tf.constant(values, self._dtype)
 
-    def _run(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
+    def _run(self, whole: Any, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
         if self._spec.accumulation == 1:
-            return self._whole(x, y, total, kept, wish)
+            return whole(x, y, total, kept, wish)
         flat: Any = None
         for start, stop in self._pieces(len(x)):
             part = self._part(x[start:stop], y[start:stop], total, kept, wish if flat is None else wish * 0)
@@ -251,8 +258,8 @@ class KerasEngine:
         found = tape.gradient(loss, self._learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return [*map(tf.convert_to_tensor, found), tf.concat([[loss, counts], wish], axis=0)]
 
-    def _step(self, *given: Any) -> Any:
-        return self._apply(self._group.sum_in_step(self._pass(*given)))
+    def _step(self, told: bool, *given: Any) -> Any:
+        return self._apply(self._group.sum_in_step(self._pass(*given)), told=told)
 
     def _finish(self, flat: Any) -> Any:
         """The step of pieces that were added up: see `_flat`."""
@@ -260,13 +267,16 @@ class KerasEngine:
         gradient = [tf.reshape(part, value.shape) for part, value in zip(parts, self._learnt, strict=True)]
         return self._apply([*gradient, facts])
 
-    def _apply(self, added: list[Any]) -> Any:
-        """The optimizer's step with what `_pass` gave, added up over the ranks: loss, counted, wishes, and the norm."""
+    def _apply(self, added: list[Any], *, told: bool = True) -> Any:
+        """The optimizer's step with what `_pass` gave, added up over the ranks: loss, counted, wishes, and the norm.
+
+        told: whether the norm is wanted; it is 0 otherwise.
+        """
         *whole, facts = added
         if self._weights is not None:
             whole = [part / facts[1] for part in whole]
             facts = tf.concat([facts[:1] / facts[1], facts[1:]], axis=0)
-        norm = tf.linalg.global_norm(whole)
+        norm = tf.linalg.global_norm(whole) if told else tf.zeros([], self._dtype)
         if self._spec.clip_norm is not None:
             shorter = tf.where(norm > self._spec.clip_norm, self._spec.clip_norm / norm, 1.0)
             whole = [part * shorter for part in whole]

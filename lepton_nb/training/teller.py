@@ -10,7 +10,7 @@ from lepton_nb.training.channel import Channel
 from lepton_nb.training.engine import Outcome
 from lepton_nb.training.pace import Pace
 
-SEND_EVERY_S = 0.05
+SEND_EVERY_S = 0.1
 
 
 class Teller:
