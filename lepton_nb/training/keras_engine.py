@@ -72,8 +72,8 @@ class KerasEngine:
         run = self._group.strategy.run
         # One graph each, whatever the number of rows: ranks with shares of other sizes must meet in the same sum.
         rows = [tf.TensorSpec([None, *self._shape], self._dtype), tf.TensorSpec([None, *target], self._dtype)]
-        wishes = tf.TensorSpec([len(Wishes._fields)], self._dtype)
-        taken = [*rows, tf.TensorSpec([], self._dtype), tf.TensorSpec([], tf.bool), wishes]
+        # In one tensor, as each that is handed in costs time: the rows of the whole batch, whether these count, wishes.
+        taken = [*rows, tf.TensorSpec([2 + len(Wishes._fields)], self._dtype)]
         flat = tf.TensorSpec([sum(self._sizes) + _FACTS], self._dtype)
         # With the norm and without: it is a good part of a small step, and few ask for it.
         self._whole, self._quiet = (
@@ -91,15 +91,14 @@ class KerasEngine:
         if rate != self._rate:
             self._optimizer.learning_rate.assign(rate)
             self._rate = rate
-        total, wish = self._constant(batch.rows), self._constant(tuple(wishes))
         features, target = batch.features, batch.target
-        kept = tf.constant(len(target) > 0, tf.bool)
+        said = (batch.rows, len(target) > 0, *wishes)
         if not len(target):
             # One row of zeros, which counts nothing: all ranks must meet in the same graph.
             features, target = np.zeros((1, *features.shape[1:])), np.zeros((1, *target.shape[1:]))
         x, y = self._tensor(features), self._tensor(target)
         whole = self._whole if tell or clip_norm is not None else self._quiet
-        found = self._group.meet(lambda: self._run(whole, x, y, total, kept, wish).numpy())
+        found = self._group.meet(lambda: self._run(whole, x, y, said).numpy())
         mean, counts, *together, norm = found.tolist()
         counted = batch.rows if self._weights is None else counts * batch.rows
         return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm if tell else None)
@@ -122,11 +121,11 @@ class KerasEngine:
         others = (*self.model.non_trainable_variables, *keras_setup.noise(self.model))
         kept = [(variable, variable.numpy()) for variable in others]
         x, y = self._tensor(batch.features), self._tensor(batch.target)
-        total, wish = tf.constant(batch.rows, self._dtype), tf.zeros([len(Wishes._fields)], self._dtype)
+        said = self._constant((batch.rows, True, *Wishes()))
 
         def act() -> None:
             for start, stop in self._pieces(len(x)):
-                self._part(x[start:stop], y[start:stop], total, tf.constant(True), wish).numpy()
+                self._part(x[start:stop], y[start:stop], said).numpy()
 
         try:
             yield act
@@ -212,22 +211,23 @@ class KerasEngine:
         """All weights, in the model's order."""
         return arrays.packed({"weights": self.copy_weights()})
 
-    def _constant(self, value: Any) -> Any:
-        """A tensor of a number, or of several; most steps have the same."""
-        if value not in self._constants:
-            self._constants[value] = tf.constant(value, self._dtype)
-        return self._constants[value]
+    def _constant(self, values: tuple[float, ...]) -> Any:
+        """A tensor of these numbers; most steps have the same."""
+        if values not in self._constants:
+            self._constants[values] = tf.constant(values, self._dtype)
+        return self._constants[values]
 
     def _tensor(self, values: Array) -> Any:
         return tf.constant(values, self._dtype)
 
-    def _run(self, whole: Any, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> Any:
+    def _run(self, whole: Any, x: Any, y: Any, said: tuple[float, ...]) -> Any:
         if self._spec.accumulation == 1:
-            return whole(x, y, total, kept, wish)
+            return whole(x, y, self._constant(said))
         flat: Any = None
         for start, stop in self._pieces(len(x)):
-            part = self._part(x[start:stop], y[start:stop], total, kept, wish if flat is None else wish * 0)
+            part = self._part(x[start:stop], y[start:stop], self._constant(said))
             flat = part if flat is None else flat + part
+            said = (*said[:2], *Wishes())
         return self._end(flat)
 
     def _pieces(self, rows: int) -> list[tuple[int, int]]:
@@ -240,8 +240,9 @@ class KerasEngine:
         *gradient, facts = self._pass(*given)
         return tf.concat([*(tf.reshape(part, [-1]) for part in gradient), facts], axis=0)
 
-    def _pass(self, x: Any, y: Any, total: Any, kept: Any, wish: Any) -> list[Any]:
+    def _pass(self, x: Any, y: Any, said: Any) -> list[Any]:
         """Of one piece: the gradient by weight, and in one tensor its loss, what it counts, and the wishes."""
+        total, kept, wish = said[0], said[1] > 0, said[2:]
         counts = tf.zeros([], self._dtype)
         rows = tf.cast(tf.shape(x)[0], self._dtype)
         values = rows / tf.cast(tf.size(y), self._dtype)
