@@ -18,14 +18,6 @@ def mlp_in_one_thread(width: int) -> Any:
     return lnb.models.mlp(hidden=(128, 64)).build(width)
 
 
-def limited_mlp(width: int, most_bytes: int) -> Any:
-    """The network in a rank that the system refuses more private memory (RLIMIT_DATA) than `most_bytes`."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
-    return lnb.models.mlp(hidden=(128, 64)).build(width)
-
-
 def now_s() -> float:
     """Seconds by a clock that all processes of the machine share, and of which Linux tells when a process began."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

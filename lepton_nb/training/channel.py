@@ -6,15 +6,21 @@ worker, a killed kernel or a closed cluster leaves no rank behind, nor what it h
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, NoReturn, TextIO
 
 ORPHANED = 3
+
+
+class Interrupted(BaseException):
+    """The supervisor wants the rank to stop or to pause, and what it does may take long."""
 
 
 class Channel:
@@ -32,6 +38,7 @@ class Channel:
         self._changed = threading.Condition()
         self._pauses = self._resumes = 0
         self._listening = False
+        self._interruptible = False
 
     @classmethod
     def open(cls, *, listen: bool = True) -> Channel:
@@ -54,6 +61,26 @@ class Channel:
     def pauses(self) -> int:
         """How often the supervisor has said "pause" so far."""
         return self._pauses
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within, a "stop" or "pause" raises Interrupted at once in the main thread, which this is called from."""
+
+        def interrupt(*_: object) -> None:
+            if self._interruptible:
+                self._interruptible = False
+                raise Interrupted
+
+        signal.signal(signal.SIGUSR1, interrupt)
+        with self._changed:
+            wanted = self._stop.is_set() or self._pauses > self._resumes
+            self._interruptible = not wanted
+        try:
+            if wanted:
+                raise Interrupted
+            yield
+        finally:
+            self._interruptible = False
 
     def wait_resumed(self, number: int) -> None:
         """Wait until pause `number` (from 1) is over, or the supervisor said "stop"."""
@@ -93,6 +120,8 @@ class Channel:
             else:
                 self._resumes = max(self._resumes, command["number"])
             self._changed.notify_all()
+            if self._interruptible and command["kind"] != "resume":
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     def _listen(self) -> None:
         while True:

@@ -98,7 +98,7 @@ class Loop:
 
     def run(self) -> None:
         """All epochs, or up to the step at which the ranks agree to stop."""
-        self._early = EarlyLook(self.engine, self._train, self._spec)
+        self._early = EarlyLook(self.engine, self._train, self._spec, self._channel)
         if self._spec.compile is True:
             compile_at_once(self.engine, self._train, self._spec.batch_size)
         self._channel.send("ready", task=self.task, rows=len(self._train), threads=self.engine.threads)
@@ -223,7 +223,7 @@ class Loop:
         """Look, once, whether steps could be quicker; the seconds that it took."""
         assert self._early is not None
         began_s = time.monotonic()
-        found = self._early.after_step(self._steps - self.step)
+        found = self._early.after_step(self._steps - self.step, self._teller.flush)
         if found is None:
             return 0.0
         if found.pace is not None:

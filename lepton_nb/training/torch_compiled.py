@@ -41,6 +41,10 @@ class Switch:
 
     def on(self, sizes: Collection[int]) -> None:
         """Compile for batches of `sizes` rows, each when it first comes."""
+        import torch._inductor.config
+
+        # No processes beside the rank to compile in: there is little to compile, and they stay.
+        torch._inductor.config.compile_threads = 1
         # Noise (dropout) is then that of an uncompiled model.
         self._compiled = torch.compile(self._plain, options={"fallback_random": True})
         self._sizes = sizes

@@ -32,9 +32,10 @@ class TorchEngine:
         self._spec = spec
         self._group = group
         self.rank, self.ranks = group.rank, group.ranks
-        self.threads = torch.get_num_threads()
         self._dtype = torch_setup.dtype_of(spec.precision)
         self.model = torch_setup.build(model, shape, spec, group)
+        # After the model's own code, which may have chosen.
+        self.threads = torch.get_num_threads()
         # FSDP2 must gather the weights for every pass.
         self.can_rehearse = spec.parallel != "fsdp"
         self.can_compile = spec.parallel != "fsdp" and torch_compiled.possible(self.model, group.device)

@@ -61,6 +61,21 @@ def test_a_long_run_tries_it_and_says_what_came_of_it(cluster):
 
 
 @pytest.mark.slow
+def test_a_stop_does_not_wait_for_the_compiler(cluster):
+    run = lnb.train(with_noise, DATA, batch_size=32, steps=ENDLESS, log_every_steps=1, cluster=cluster)
+    begun = threading.Event()
+    leave = run.watch(lambda event: begun.set() if run.status.over or run.step >= early.LAST_STEP else None)
+    try:
+        assert begun.wait(120), run.error
+    finally:
+        leave()
+    run.stop(60)
+    assert run.step <= early.LAST_STEP + 1, "it went on without having compiled"
+    assert not any("compiled" in note for note in run.notes)
+    assert run.state is not None
+
+
+@pytest.mark.slow
 def test_a_long_run_whose_compiler_is_broken_goes_on(cluster):
     def build(features):
         import torch._inductor.config
