@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from lepton_nb.training import rendezvous
 from lepton_nb.training.engine import PeerLostError
+from lepton_nb.training.host_sum import MOST_RANKS, HostSum
 from lepton_nb.training.placement import Seat
 
 JOIN_TIMEOUT_S = 60.0
@@ -28,6 +30,8 @@ class Group:
         self.ranks = seat.ranks
         self.device = device
         self._bind_host = seat.bind_host
+        self._on_one_host = seat.local_ranks == seat.ranks
+        self._host_sum: HostSum | None = None
         self._announce: Callable[..., None] | None = None
 
     def open(self, announce: Callable[..., None], receive: Callable[[str], dict[str, Any]]) -> None:
@@ -50,6 +54,21 @@ class Group:
             world_size=self.ranks,
             timeout=timedelta(seconds=STEP_TIMEOUT_S),
         )
+        if self._on_one_host and self.device.type == "cpu" and self.ranks <= MOST_RANKS:
+            self._join_host(store)
+
+    def _join_host(self, store: Any) -> None:
+        """Have a quicker way for sums, if all ranks have it."""
+        try:
+            found = HostSum.join(store, self.rank, self.ranks)
+        except (OSError, struct.error):  # the system allows no such sockets or memory
+            found = None
+        joined = torch.tensor(float(found is not None))
+        dist.all_reduce(joined)
+        if int(joined) == self.ranks:
+            self._host_sum = found
+        elif found is not None:
+            found.close()
 
     def arrive(self) -> None:
         """Say that this rank has its model, and waits for the others from here on."""
@@ -58,7 +77,9 @@ class Group:
 
     def sum_(self, values: Tensor) -> Tensor:
         """Add up `values` over all ranks, in place; every rank gets the same bits."""
-        if self.ranks > 1:
+        if self._host_sum is not None and self._host_sum.fits(values):
+            self._host_sum.sum_(values)
+        elif self.ranks > 1:
             self._meet(lambda: dist.all_reduce(values))
         return values
 
@@ -97,6 +118,8 @@ class Group:
         if self.ranks > 1:
             self._meet(dist.barrier)
             dist.destroy_process_group()
+        if self._host_sum is not None:
+            self._host_sum.close()
 
     def _meet(self, together: Callable[[], object]) -> None:
         try:
