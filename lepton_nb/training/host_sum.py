@@ -11,10 +11,11 @@ import os
 import secrets
 import socket
 import struct
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
 from lepton_nb.training.engine import PeerLostError
 
@@ -22,15 +23,19 @@ from lepton_nb.training.engine import PeerLostError
 MOST_RANKS = 8
 # Longer sums are for others: there the way counts for less, and dividing the work for more.
 SLOT_BYTES = 8 * 2**20
-DTYPES = (torch.float32, torch.float64, torch.int64, torch.int32)
+DTYPES = tuple(map(np.dtype, (np.float32, np.float64, np.int64, np.int32)))
 JOIN_TIMEOUT_S = 10.0
 _THERE = b"."
 _CREDENTIALS = struct.Struct("3i")  # of SO_PEERCRED: process, user, group
 _RANK = struct.Struct("B")
 
+Numbers = npt.NDArray[Any]
+# Gives what each rank hands in, in the order of the ranks; all hand in as many bytes.
+Exchange = Callable[[bytes], list[bytes]]
+
 
 class HostSum:
-    """This rank's place among `ranks` on one machine. All of them call `sum_` with tensors of the same shape and type.
+    """This rank's place among `ranks` on one machine. All of them call `sum_` with as many numbers of the same type.
 
     Parts are added in the order of the ranks, so that each has the same bits. There are two places for each part, used
     in turn: whoever has heard of a sum from all others knows that they have read the one before.
@@ -42,26 +47,26 @@ class HostSum:
         self._memory = memory
         self._peers = peers
         self._turn = 0
-        self._places: dict[tuple[torch.dtype, int], list[list[Tensor]]] = {}
+        self._places: dict[tuple[np.dtype[Any], int], list[list[Numbers]]] = {}
 
     @classmethod
-    def join(cls, store: Any, rank: int, ranks: int) -> HostSum:
-        """Meet the others through `store` (torch's), which all of them have. Raises OSError where that is not possible.
+    def join(cls, exchange: Exchange, rank: int, ranks: int) -> HostSum:
+        """Meet the others; all of them call this. Raises OSError where the system does not allow it.
 
-        Nobody else can take part: the sockets have names that only the store tells, and ask who is at the other end.
+        Nobody else can take part: the sockets have names that only the ranks know, and ask who is at the other end.
         """
         with contextlib.ExitStack() as undo:
             server = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            name = f"\0lepton-nb-{secrets.token_hex(16)}"
+            name = f"\0lepton-nb-{secrets.token_hex(16)}".encode()
             server.bind(name)
             server.listen(ranks)
             server.settimeout(JOIN_TIMEOUT_S)
-            store.set(f"lepton-nb-host-sum-{rank}", name[1:])
+            names = exchange(name)
             peers: dict[int, socket.socket] = {}
             for other in range(rank):
                 peer = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
                 peer.settimeout(JOIN_TIMEOUT_S)
-                peer.connect("\0" + store.get(f"lepton-nb-host-sum-{other}").decode())
+                peer.connect(names[other])
                 _require_same_user(peer)
                 peer.sendall(_RANK.pack(rank))
                 peers[other] = peer
@@ -69,7 +74,10 @@ class HostSum:
                 peer = undo.enter_context(server.accept()[0])
                 peer.settimeout(JOIN_TIMEOUT_S)
                 _require_same_user(peer)
-                peers[_RANK.unpack(peer.recv(_RANK.size))[0]] = peer
+                said = peer.recv(_RANK.size)
+                if not said:
+                    raise ConnectionResetError("another rank has given up")
+                peers[_RANK.unpack(said)[0]] = peer
             length = 2 * ranks * SLOT_BYTES
             file = _share(peers, length) if rank == 0 else _shared(peers[0])
             try:
@@ -83,22 +91,23 @@ class HostSum:
         return cls(rank, memory, [peers[other] for other in sorted(peers)])
 
     @staticmethod
-    def fits(values: Tensor) -> bool:
-        """Whether `values` can be added up in this way; the same on every rank."""
-        return values.dtype in DTYPES and 0 < values.numel() * values.element_size() <= SLOT_BYTES
+    def fits(dtype: np.dtype[Any], count: int) -> bool:
+        """Whether so many numbers can be added up in this way; the same on every rank."""
+        return dtype in DTYPES and 0 < count * dtype.itemsize <= SLOT_BYTES
 
-    def sum_(self, values: Tensor) -> None:
-        """Make `values` the sum of those of all ranks. Raises PeerLostError where one of them is gone."""
-        parts = self._parts(values.dtype, values.numel())[self._turn]
+    def sum_(self, values: Numbers) -> None:
+        """Make `values` (any shape) the sum of those of all ranks. Raises PeerLostError where one of them is gone."""
+        parts = self._parts(values.dtype, values.size)[self._turn]
         self._turn ^= 1
-        flat = values.view(-1) if values.is_contiguous() else values.reshape(-1)
-        parts[self._rank].copy_(flat)
+        parts[self._rank][...] = values.reshape(-1)
         self._meet()
-        torch.add(parts[0], parts[1], out=flat)
-        for part in parts[2:]:
-            flat += part
-        if not values.is_contiguous():
-            values.copy_(flat.view_as(values))
+        if self._ranks == 2 and values.flags.c_contiguous:
+            np.add(parts[0], parts[1], out=values.reshape(-1))
+            return
+        whole = parts[0].copy()
+        for part in parts[1:]:
+            whole += part
+        values[...] = whole.reshape(values.shape)
 
     def close(self) -> None:
         """Give all up."""
@@ -115,17 +124,12 @@ class HostSum:
         except ConnectionError as error:
             raise PeerLostError(f"rank {self._rank} lost contact to another rank") from error
 
-    def _parts(self, dtype: torch.dtype, count: int) -> list[list[Tensor]]:
+    def _parts(self, dtype: np.dtype[Any], count: int) -> list[list[Numbers]]:
         """Where the parts of all ranks lie, for either turn."""
         if (dtype, count) not in self._places:
+            offsets = [[(turn * self._ranks + rank) * SLOT_BYTES for rank in range(self._ranks)] for turn in range(2)]
             self._places[dtype, count] = [
-                [
-                    torch.frombuffer(
-                        self._memory, dtype=dtype, count=count, offset=(turn * self._ranks + rank) * SLOT_BYTES
-                    )
-                    for rank in range(self._ranks)
-                ]
-                for turn in range(2)
+                [np.frombuffer(self._memory, dtype, count, offset) for offset in turn] for turn in offsets
             ]
         return self._places[dtype, count]
 

@@ -1,5 +1,6 @@
 """Sums of the ranks of one machine through shared memory: exact, the same everywhere, and over when one is gone."""
 
+import pathlib
 import socket
 import subprocess
 import sys
@@ -8,7 +9,6 @@ import threading
 
 import numpy as np
 import pytest
-import torch
 from torch.distributed import FileStore
 
 from lepton_nb.training import host_sum
@@ -17,17 +17,28 @@ from lepton_nb.training.host_sum import SLOT_BYTES, HostSum
 
 
 @pytest.fixture
-def store(tmp_path):
-    """Makes a store; each rank has one of its own, over the same file."""
-    return lambda: FileStore(str(tmp_path / "store"))
+def exchange(tmp_path):
+    """Makes an exchange for a rank of so many."""
+    return lambda rank, ranks: through(tmp_path / "store", rank, ranks)
 
 
-def together(store, ranks, work):
+def through(path, rank, ranks):
+    """An exchange through a file."""
+
+    def exchange(mine):
+        store = FileStore(str(path))
+        store.set(str(rank), mine)
+        return [store.get(str(other)) for other in range(ranks)]
+
+    return exchange
+
+
+def together(exchange, ranks, work):
     """What `work(sums, rank)` gives on each rank, each in a thread of its own."""
     found = [None] * ranks
 
     def act(rank):
-        sums = HostSum.join(store(), rank, ranks)
+        sums = HostSum.join(exchange(rank, ranks), rank, ranks)
         try:
             found[rank] = work(sums, rank)
         except Exception as error:
@@ -44,70 +55,71 @@ def together(store, ranks, work):
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
-def test_every_rank_has_the_same_bits_of_many_sums_one_after_the_other(store, ranks):
+def test_every_rank_has_the_same_bits_of_many_sums_one_after_the_other(exchange, ranks):
     values = np.random.default_rng(0).normal(size=(200, ranks, 1000)).astype(np.float32)
 
     def work(sums, rank):
-        mine = torch.from_numpy(values[:, rank].copy())
+        mine = values[:, rank].copy()
         for row in mine:
             sums.sum_(row)
-        return mine.numpy()
+        return mine
 
-    found = together(store, ranks, work)
     expected = values[:, 0].copy()
     for rank in range(1, ranks):
         expected += values[:, rank]
-    for each in found:
+    for each in together(exchange, ranks, work):
         np.testing.assert_array_equal(each, expected)
 
 
-def test_numbers_of_all_types_and_shapes_and_parts_of_others_are_added_up(store):
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_numbers_of_all_types_and_shapes_and_parts_of_others_are_added_up(exchange, ranks):
     def work(sums, rank):
-        made = [
-            torch.full((3, 4), rank + 1, dtype=dtype) for dtype in host_sum.DTYPES
-        ] + [torch.tensor(float(rank)), torch.arange(12.0).view(3, 4).T * (rank + 1)]  # fmt: skip
-        whole = torch.arange(10) * (rank + 1)
-        for value in (*made, whole[2:5]):
-            assert sums.fits(value)
+        made = [np.full((3, 4), rank + 1, dtype) for dtype in host_sum.DTYPES]
+        single, turned, whole = np.array(float(rank)), np.arange(12.0).reshape(3, 4).T * (rank + 1), np.arange(10)
+        for value in (*made, single, turned, whole[2:5]):
             sums.sum_(value)
-        return [*made, whole]
+        return made, single, turned, whole
 
-    for *full, single, turned, whole in together(store, 2, work):
-        assert all(bool((value == 3).all()) for value in full)
-        assert float(single) == 1.0
-        assert torch.equal(turned, torch.arange(12.0).view(3, 4).T * 3)
-        assert whole[2:5].tolist() == [6, 9, 12]
+    times = sum(range(1, ranks + 1))
+    for made, single, turned, whole in together(exchange, ranks, work):
+        assert all((value == times).all() for value in made)
+        assert float(single) == times - ranks
+        np.testing.assert_array_equal(turned, np.arange(12.0).reshape(3, 4).T * times)
+        assert whole.tolist() == [0, 1, 2 * ranks, 3 * ranks, 4 * ranks, 5, 6, 7, 8, 9]
 
 
 def test_what_does_not_fit_is_for_others():
-    assert not HostSum.fits(torch.zeros(SLOT_BYTES // 4 + 1))
-    assert not HostSum.fits(torch.zeros(0))
-    assert not HostSum.fits(torch.zeros(2, dtype=torch.bool))
-    assert HostSum.fits(torch.zeros(SLOT_BYTES // 4))
+    single = np.dtype(np.float32)
+    assert not HostSum.fits(single, SLOT_BYTES // 4 + 1)
+    assert not HostSum.fits(single, 0)
+    assert not HostSum.fits(np.dtype(bool), 2)
+    assert HostSum.fits(single, SLOT_BYTES // 4)
 
 
-def test_a_rank_that_leaves_is_noticed_by_all_others(store):
+def test_a_rank_that_leaves_is_noticed_by_all_others(exchange):
     def work(sums, rank):
-        values = torch.ones(4)
+        values = np.ones(4)
         sums.sum_(values)
         if rank == 1:
             return None
         sums.sum_(values)
         raise AssertionError
 
-    first, second, third = together(store, 3, work)
+    first, second, third = together(exchange, 3, work)
     assert second is None
     assert isinstance(first, PeerLostError)
     assert isinstance(third, PeerLostError)
 
 
-def test_a_rank_that_is_killed_is_noticed(store, tmp_path, monkeypatch):
+def test_a_rank_that_is_killed_is_noticed(exchange, tmp_path, monkeypatch):
     monkeypatch.setattr(host_sum, "JOIN_TIMEOUT_S", 60.0)
     code = f"""
         import time
-        from torch.distributed import FileStore
+        import pathlib, sys
+        sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})
+        from test_host_sum import through
         from lepton_nb.training.host_sum import HostSum
-        sums = HostSum.join(FileStore({str(tmp_path / "store")!r}), 1, 2)
+        sums = HostSum.join(through(pathlib.Path({str(tmp_path / "store")!r}), 1, 2), 1, 2)
         print("joined", flush=True)
         time.sleep(1000)
     """
@@ -119,20 +131,25 @@ def test_a_rank_that_is_killed_is_noticed(store, tmp_path, monkeypatch):
 
         killer = threading.Thread(target=end)
         killer.start()
-        sums = HostSum.join(store(), 0, 2)
+        sums = HostSum.join(exchange(0, 2), 0, 2)
         with pytest.raises(PeerLostError, match="rank 0 lost contact"):
-            sums.sum_(torch.ones(1))
+            sums.sum_(np.ones(1))
         sums.close()
         killer.join()
 
 
-def test_a_rank_that_never_comes_is_not_waited_for_long(store, monkeypatch):
+def test_a_rank_that_never_comes_is_not_waited_for_long(monkeypatch):
     monkeypatch.setattr(host_sum, "JOIN_TIMEOUT_S", 0.2)
     with pytest.raises(TimeoutError):
-        HostSum.join(store(), 0, 2)
+        HostSum.join(lambda mine: [mine, b"nobody"], 0, 2)
 
 
-def test_nobody_else_takes_part(store, monkeypatch):
+def test_a_rank_that_has_gone_again_is_not_waited_for():
+    with pytest.raises(ConnectionRefusedError):
+        HostSum.join(lambda mine: [b"\0lepton-nb-nobody", mine], 1, 2)
+
+
+def test_nobody_else_takes_part(exchange, monkeypatch):
     class Stranger(socket.socket):
         def getsockopt(self, *given):
             return host_sum._CREDENTIALS.pack(1, 12345, 12345)
@@ -142,14 +159,14 @@ def test_nobody_else_takes_part(store, monkeypatch):
         return Stranger(fileno=file), address
 
     monkeypatch.setattr(host_sum.socket.socket, "accept", accept)
-    knocking = threading.Thread(target=_knock, args=(store(),))
+    knocking = threading.Thread(target=_knock, args=(exchange(1, 2),))
     knocking.start()
     with pytest.raises(PermissionError, match="user 12345"):
-        HostSum.join(store(), 0, 2)
+        HostSum.join(exchange(0, 2), 0, 2)
     knocking.join()
 
 
-def _knock(store):
+def _knock(exchange):
     with socket.socket(socket.AF_UNIX) as knocking:
-        knocking.connect("\0" + store.get("lepton-nb-host-sum-0").decode())
+        knocking.connect(exchange(b"nobody")[0])
         knocking.recv(1)
