@@ -85,7 +85,8 @@ def _written(found: Collected, part: str, client: Client, hosts: Sequence[tuple[
                     priority=10,
                 )
             )
-        del future
+        # By hand: what hold of it there is else would only be collected as garbage.
+        future.release()
         start += rows
     return writes
 

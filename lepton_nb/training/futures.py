@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def drop(client: Client, futures: Iterable[Any]) -> None:
-    """Cancel what still runs of `futures` and release all of them; nothing where the cluster is closed."""
+    """Cancel and release all of `futures`, also those that are done: the client forgets them whoever holds them."""
     every = list(futures)
     if client.status == "running":
-        client.cancel([future for future in every if not future.done()], force=True)
+        client.cancel(every, force=True)
     # By hand, as the error of one holds all of them until Python collects its garbage.
     for future in every:
         future.release()
