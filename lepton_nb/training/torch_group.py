@@ -75,7 +75,7 @@ class Group:
         except OSError:  # the system allows no such sockets or memory
             found = None
         joined = torch.tensor(float(found is not None))
-        dist.all_reduce(joined)
+        self._meet(lambda: dist.all_reduce(joined))
         if int(joined) == self.ranks:
             self._host_sum = found
         elif found is not None:
