@@ -257,7 +257,10 @@ class KerasEngine:
         if weights is not None:
             counts = tf.where(kept, tf.reduce_sum(weights) * values / total, counts)
         found = tape.gradient(loss, self._learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        return [*map(tf.convert_to_tensor, found), tf.concat([[loss, counts], wish], axis=0)]
+        gradient = [tf.convert_to_tensor(part) for part in found]
+        for part, value in zip(gradient, self._learnt, strict=True):
+            part.set_shape(value.shape)  # the graph does not always know it, as with a recurrent layer
+        return [*gradient, tf.concat([[loss, counts], wish], axis=0)]
 
     def _step(self, told: bool, *given: Any) -> Any:
         return self._apply(self._group.sum_in_step(self._pass(*given)), told=told)
