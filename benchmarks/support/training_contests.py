@@ -86,10 +86,12 @@ def contest(
     batch: int,
     ours: str,
     groups: Mapping[str, Sequence[str]] | None = None,
+    turns: int = 1,
 ) -> dict[str, Taken]:
     """Rates of all; for every round they are started anew, as some starts are luckier than others.
 
     groups: which parties go at once and are added up, by the name to show; each goes alone where it is not given.
+    turns: of each, for every start; more of them tell smaller differences.
     """
     print(f"\n{what}, {machine.load()}")
     groups = groups or {name: [name] for name in make}
@@ -97,7 +99,7 @@ def contest(
     for _ in range(at.rounds):
         with parties(make) as found:
             together = {name: [found[party] for party in group] for name, group in groups.items()}
-            for name, taken in take_slices(together, 1, at.slice_s).items():
+            for name, taken in take_slices(together, turns, at.slice_s).items():
                 rates[name].rates.extend(taken.rates)
                 rates[name].core_s.extend(taken.core_s)
     show(rates, batch, ours)
@@ -143,17 +145,15 @@ def metrics(at: Setting, targets: Targets) -> None:
     loud = {"log_every_steps": 1, "validation": at.validation, "metrics": ("auc", "f1")}
     with lnb.Cluster(workers=2) as one, lnb.Cluster(workers=2) as other:
         for batch in (LARGE, SMALL):
-            # Several epochs fit into a turn.
-            rows = tuple(part[: batch * 40] for part in at.rows)
 
-            def ours(cluster: lnb.Cluster, batch: int = batch, rows: Any = rows, **options: Any) -> Ours:
-                return Ours(cluster, lnb.models.mlp(), rows, batch=batch, by_epoch=True, workers=2, **options)
+            def ours(cluster: lnb.Cluster, batch: int = batch, **options: Any) -> Ours:
+                return Ours(cluster, lnb.models.mlp(), at.rows, batch=batch, by_epoch=True, workers=2, **options)
 
             make = {
                 "every step told, validation metrics": lambda ours=ours: ours(one, **loud),
                 "nothing told": lambda ours=ours: ours(other, log_every_steps=10**9),
             }
-            rates = contest(f"metrics and events, batch {batch:,}", make, at, batch, "nothing told")
+            rates = contest(f"metrics and events, batch {batch:,}", make, at, batch, "nothing told", turns=4)
             found = median_of_ratios(rates, "nothing told", "every step told, validation metrics")
             targets.at_most(f"step time with metrics and events on over off, batch {batch:,}:", found, 1.01)
 

@@ -19,6 +19,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import supervisor
 from lepton_nb.training.feeds import Deliver
 from lepton_nb.training.gang import Command, Gang
+from lepton_nb.training.part import ClusterPart
 from lepton_nb.training.placement import CHOOSE, Seat, place
 from lepton_nb.training.result import RankResult
 from lepton_nb.training.steering import Steering
@@ -56,7 +57,7 @@ class Plan:
 
 
 def conduct(
-    cluster: Cluster,
+    cluster: Cluster | ClusterPart,
     plan: Plan,
     control: Control,
     hear: Callable[[Mapping[str, Any]], None],
@@ -74,7 +75,8 @@ def conduct(
     steering.on_change(lambda: inbox.put(None))
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
     client = cluster.client
-    with _while_open(client), turn(client, control, getattr(cluster, "turn", LOCK)) as ours:
+    queued_under = cluster.turn if isinstance(cluster, ClusterPart) else LOCK
+    with _while_open(client), turn(client, control, queued_under) as ours:
         seats = _seats(cluster, plan, control) if ours else None
         if seats is None:
             return None
@@ -257,7 +259,7 @@ def _parts(array: npt.NDArray[Any]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         yield start, np.ascontiguousarray(array[start : start + rows])
 
 
-def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] | None:
+def _seats(cluster: Cluster | ClusterPart, plan: Plan, control: Control) -> tuple[Seat, ...] | None:
     """Where the ranks run; None if the run is stopped before. Workers that are lost have time to be replaced."""
     began_s = time.monotonic()
     while len(addresses := cluster.workers) < plan.most:
@@ -267,7 +269,7 @@ def _seats(cluster: Cluster, plan: Plan, control: Control) -> tuple[Seat, ...] |
         if control.wait_for_stop(LOOK_S):
             return None
     count = max(plan.least, min(plan.most, len(addresses)))
-    return place(addresses, count, getattr(cluster, "beside", 1))
+    return place(addresses, count, cluster.beside if isinstance(cluster, ClusterPart) else 1)
 
 
 def _closed() -> TrainingError:

@@ -67,8 +67,10 @@ class Group:
         """Have a quicker way for sums, if all ranks have it."""
 
         def exchange(mine: bytes) -> list[bytes]:
+            found: list[bytes] = []
             store.set(f"lepton-nb-sums-{self.rank}", mine)
-            return [store.get(f"lepton-nb-sums-{rank}") for rank in range(self.ranks)]
+            self._meet(lambda: found.extend(store.get(f"lepton-nb-sums-{rank}") for rank in range(self.ranks)))
+            return found
 
         try:
             found = HostSum.join(exchange, self.rank, self.ranks)
