@@ -6,6 +6,7 @@ import atexit
 import collections
 import contextlib
 import itertools
+import sys
 import threading
 import time
 import warnings
@@ -85,6 +86,7 @@ class BackgroundRun(Generic[T]):
 
     def __init__(self, work: Callable[[Control], T], name: str | None = None) -> None:
         self.name = name or f"run-{next(_numbers)}"
+        self._asked_at = _place_outside()
         self._work = work
         self._control = Control(self.name, self._emit)
         self._status = Status.PENDING
@@ -236,7 +238,19 @@ class BackgroundRun(Generic[T]):
             with self._lock:
                 if callback in self._watchers:
                     self._watchers.remove(callback)
-            warnings.warn(f"a watcher of {self.name} raised {error!r} and was dropped", RuntimeWarning, stacklevel=2)
+            self._warn(f"a watcher of {self.name} raised {error!r} and was dropped", RuntimeWarning)
+
+    def _warn(self, message: str, category: type[Warning]) -> None:
+        """Warn as from the line of the user's that made this run: the thread that notices has no such line."""
+        warnings.warn_explicit(message, category, *self._asked_at, module="lepton_nb")
+
+
+def _place_outside() -> tuple[str, int]:
+    """File and line of the innermost call that is not this package's."""
+    frame = sys._getframe()
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "lepton_nb":
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 def _stop_all() -> None:

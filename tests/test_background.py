@@ -1,5 +1,6 @@
 """Background runs: one thread each, a status, ordered events, a clean end."""
 
+import linecache
 import subprocess
 import sys
 import textwrap
@@ -174,9 +175,12 @@ def test_a_broken_watcher_is_dropped_with_a_warning_and_the_work_goes_on() -> No
 
     run: BackgroundRun[int] = BackgroundRun(lambda control: control.progress(1) or 7, name="watched")
     run.watch(broken)
-    with pytest.warns(RuntimeWarning, match="a watcher of watched raised ValueError"):
+    with pytest.warns(RuntimeWarning, match="a watcher of watched raised ValueError") as told:
         assert run.start().wait() == 7
     assert len(calls) == 1
+    # In the run's own thread there is no line of the user's; it is the one that made the run.
+    assert told[0].filename == __file__
+    assert linecache.getline(__file__, told[0].lineno).strip().endswith('name="watched")')
 
 
 def test_a_warning_that_is_an_error_fails_the_run_instead_of_losing_it() -> None:

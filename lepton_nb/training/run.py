@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +22,7 @@ from lepton_nb.training.feeds import Feed
 from lepton_nb.training.history import History
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.steering import Steering
-from lepton_nb.training.tracking import Tracking
+from lepton_nb.training.tracking import Tracker, Tracking, TrackingWarning
 from lepton_nb.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -64,7 +63,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         cluster: Cluster | None,
         resumed: bytes | None = None,
         own: Scratch | None = None,
-        tracking: Tracking | None = None,
+        trackers: Sequence[Tracker] = (),
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
@@ -77,7 +76,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._feeds = dict(feeds)
         self._notes = [feed.note for feed in feeds.values() if feed.note]
-        self._tracking = tracking or Tracking([])
+        self._tracking = Tracking(trackers, lambda said: self._warn(said, TrackingWarning))
         # What each attempt's ranks said that they cost, by rank.
         self._costs: list[dict[int, dict[str, Any]]] = [{}]
         self._resumed = resumed
@@ -282,7 +281,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         elif message["kind"] == "pace":
             warning = self._team.take(message)
             if warning is not None:
-                warnings.warn(warning, FewerWorkersWarning, stacklevel=2)
+                self._warn(warning, FewerWorkersWarning)
         elif message["kind"] == "compiled":
             self._compiled = compiled_note(message)
         elif message["kind"] == "cost":

@@ -15,7 +15,7 @@ from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
-from lepton_nb.training.tracking import Tracking, trackers
+from lepton_nb.training.tracking import trackers
 
 if TYPE_CHECKING:
     from lepton_nb.cluster.session import Cluster
@@ -78,8 +78,7 @@ def train(
             undo.callback(own.close)
             spec = replace(spec, checkpoint=str(own.path))
         # Last, as it makes folders and files.
-        tracking = Tracking(trackers(spec.track))
-        run = TrainingRun(model, spec, feeds, cluster, resumed, own, tracking).start()
+        run = TrainingRun(model, spec, feeds, cluster, resumed, own, trackers(spec.track)).start()
         undo.pop_all()
     return run
 

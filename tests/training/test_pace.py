@@ -3,6 +3,7 @@
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -148,6 +149,8 @@ def test_a_number_that_is_slower_than_a_smaller_one_is_warned_of_and_changes_not
     assert run.status is Status.STOPPED
     (warning,) = [each for each in caught if each.category is FewerWorkersWarning]
     assert str(warning.message) == run.notes[-1]
+    # Seen where the run was asked for.
+    assert Path(warning.filename).name == "training_contract.py"
     assert run.notes[-1].startswith("workers=1 would be ")
     # A short run is not looked at. Both draw the same noise, which the look did not touch.
     again = contract.start(cluster, framework, model=model_of(framework, of_a_part), steps=40).wait(200)
