@@ -245,8 +245,8 @@ def check_target(table: pl.DataFrame | pl.LazyFrame, target: str) -> None:
     dtype = schema(table)[target]
     if not is_number(dtype):
         raise DataError(
-            f"the target {target!r} is {dtype}; give numbers or booleans, "
-            f"for example pl.col({target!r}) == 'some value'",
+            f"the target {target!r} is {dtype}; give a boolean, such as pl.col({target!r}) == 'some value', or for "
+            f"several classes their numbers, such as pl.col({target!r}).rank('dense') - 1",
             column=target,
         )
 

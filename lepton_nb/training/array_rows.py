@@ -91,7 +91,11 @@ def _numbers(values: Any, what: str) -> Array:
     except (ValueError, TypeError, RuntimeError) as error:  # ragged lists; a tensor on a GPU, or one with gradients
         raise TrainingError(f"{what} cannot be read as an array: {error}") from error
     if found.dtype.kind not in "biuf":
-        raise TrainingError(f"{what} hold {found.dtype}, not numbers; give integers, floats or booleans")
+        labels = "; classes by their numbers, such as numpy.unique(labels, return_inverse=True)[1]"
+        raise TrainingError(
+            f"{what} hold {found.dtype}, not numbers; give integers, floats or booleans"
+            + (labels if found.dtype.kind in "OSU" else "")
+        )
     return found
 
 

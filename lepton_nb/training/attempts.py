@@ -42,7 +42,8 @@ class Restarts:
         """Note why the run starts again; raises the error where it may not."""
         if stopping or getattr(error, "cause", None) not in ("lost", "crash"):
             raise error
-        killed = error.cause == "lost" or (error.exit_code or 0) < 0
+        # One that ended without a word of its own, by a signal or by itself, may do better the next time.
+        killed = error.cause == "lost" or (error.exit_code or 0) < 0 or (error.exit_code and "step" not in error.facts)
         step = error.facts.get("step", 0)
         if not killed and step in (0, self._failed_step):
             raise error  # its code fails at the same place again

@@ -76,7 +76,7 @@ def conduct(
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
     client = cluster.client
     queued_under = cluster.turn if isinstance(cluster, ClusterPart) else LOCK
-    with _while_open(client), turn(client, control, queued_under) as ours:
+    with _while_open(client), turn(client, control, queued_under, lambda: hear({"kind": "waiting"})) as ours:
         seats = _seats(cluster, plan, control) if ours else None
         if seats is None:
             return None
@@ -292,8 +292,12 @@ def _while_open(client: Client) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def turn(client: Client, control: Control, name: str = LOCK) -> Iterator[bool]:
+def turn(
+    client: Client, control: Control, name: str = LOCK, waits: Callable[[], None] = lambda: None
+) -> Iterator[bool]:
     """Wait for the turn to train on the cluster, or where trainings queue under `name`; False if stopped before.
+
+    waits: called each time when it has waited for a while.
 
     The scheduler takes the turn back from a client that is gone (distributed.scheduler.locks.lease-timeout, 30 s).
     """
@@ -305,6 +309,7 @@ def turn(client: Client, control: Control, name: str = LOCK) -> Iterator[bool]:
             if control.stopping:
                 yield False
                 return
+            waits()
         try:
             yield True
         finally:

@@ -20,7 +20,7 @@ from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
 from lepton_nb.training.pace import measure
 from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
-from lepton_nb.training.tasks import check_target, output_width, resolve_task
+from lepton_nb.training.tasks import check_metrics, check_target, output_width, resolve_task
 from lepton_nb.training.teller import Teller
 
 MEASURE_EVERY_S = 1.0
@@ -121,6 +121,7 @@ class Loop:
         features, _ = self._train.head(2)
         shape = self.engine.output_shape(features)
         task = resolve_task(self._spec.loss, shape, self._train.target)
+        check_metrics(self._spec.metrics, task)
         if self._validation is not None:
             width = output_width(shape, self._validation.target.shape)
             check_target(task, self._validation.target, width, "the validation data's target")
@@ -179,10 +180,11 @@ class Loop:
     def _take_step(self, batch: Batch) -> Wishes:
         """One step, noted; what the ranks want to happen after it."""
         spec = self._spec
-        tell = (self.step + 1) % spec.log_every_steps == 0
+        tell = (self.step + 1) % spec.log_every_steps == 0 or self.step + 1 == self._steps
         rate = schedules.rate(spec.learning_rate, spec.schedule, spec.warmup_steps, self.step, self._steps)
         outcome = self.engine.step(batch, rate, self._wishes(), spec.clip_norm, tell=tell)
         if not np.isfinite(outcome.loss):
+            self._teller.rest(self.step, self._epoch, time.monotonic() - self._began_s)
             raise TrainingError(
                 f"the loss is {outcome.loss} at step {self.step + 1} (epoch {self._epoch + 1}, batch "
                 f"{self._batch + 1}); try a smaller learning_rate (now {spec.learning_rate}), and look for extreme "
@@ -328,9 +330,17 @@ def check(found: dict[str, Any], now: dict[str, Any]) -> None:
     """Raise TrainingError that names the first thing that is not as it was when the checkpoint was made."""
     for name, value in now.items():
         if found.get(name) != value:
-            was, new = (f"{name} {it}" if name != "weights" else "other weights" for it in (found.get(name), value))
+            was, new = (_shown(name, *pair) for pair in ((found.get(name), value), (value, found.get(name))))
             raise TrainingError(
                 f"the checkpoint was made with {was}, and this run has {new}; give the same model, rows and options, "
                 "or start anew without resume",
                 name=name,
             )
+
+
+def _shown(name: str, value: Any, other: Any) -> str:
+    """A fact, and of the weights the first ones that `other` has not."""
+    if name != "weights" or not isinstance(value, dict) or not isinstance(other, dict):
+        return f"{name} {value}"
+    alone = [f"{weight} of the shape {tuple(shape)}" for weight, shape in value.items() if other.get(weight) != shape]
+    return f"the weights {', '.join(alone[:2])}{' and more' if alone[2:] else ''}" if alone else "no further weights"

@@ -51,8 +51,9 @@ def _pickled(model: models.Model, spec: TrainingSpec, own: bool) -> bytes:
 class TrainingRun(BackgroundRun["TrainingRun"]):
     """A training run in the background; `wait()` returns the run itself, or raises what went wrong.
 
-    Its `Progress` events count optimizer steps, with `phase` ("starting", "training", "paused" or "restarting"),
-    `epoch` and `loss`. `state` is what a run that was stopped can be gone on with (`lnb.train(..., resume=run)`).
+    Its `Progress` events count optimizer steps, with `phase` ("starting", "waiting" for another run on the same
+    cluster, "training", "paused" or "restarting"), `epoch` and `loss`. `state` is what a run that was stopped can be
+    gone on with (`lnb.train(..., resume=run)`).
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._resumed = resumed
         self._own = own
         self._steering = Steering()
-        self._paused = False
+        self._paused = self._waiting = False
         self._outputs: dict[int, str] = {}
         self._restarts = Restarts(spec.max_restarts)
         self._team = Team(spec)
@@ -106,7 +107,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     @property
     def steps(self) -> pl.DataFrame:
-        """One row for every `log_every_steps` steps: the mean loss of the rows since the row before.
+        """One row for every `log_every_steps` steps and for the last: the mean loss of the rows since the row before.
 
         Counted on across epochs; epoch, gradient_norm (over all weights, before it is clipped) and learning_rate are
         those of the row's last step.
@@ -121,7 +122,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
-        return (*self._notes, *(note for note in (self._team.note, self._compiled) if note))
+        return (*self._notes, *(note for note in (self._team.note, self._compiled, self._ended_early()) if note))
 
     @property
     def cost(self) -> Cost:
@@ -203,6 +204,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
         epoch = f"epoch {epochs.height}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
         status = "paused" if self._paused else self.status.value
+        if self._waiting and not self.status.over:
+            status = "waits until another training on this cluster is over"
         return f"TrainingRun {self.name}: {status}, {epoch}{loss}"
 
     def _conduct(self, control: Control) -> Self:
@@ -263,6 +266,12 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         if message["kind"] == "ready" and self._task is None:
             self._task = message["task"]
             control.progress(0, self._total_steps, phase="training")
+        elif message["kind"] == "waiting":
+            if not self._waiting:
+                self._waiting = True
+                control.progress(self._steps_done, self._total_steps, phase="waiting")
+        elif message["kind"] == "started":
+            self._waiting = False
         elif message["kind"] == "steps":
             self._history.add_steps(message["rows"])
             self._tracking.steps(message["rows"])
@@ -323,6 +332,16 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 self.spec.framework,
             )
         return self._finished
+
+    def _ended_early(self) -> str | None:
+        epochs, patience = self.history, self.spec.patience
+        if self.status is not Status.FINISHED or patience is None or not 0 < self._steps_done < self._total_steps:
+            return None
+        best = epochs.drop_nulls("validation_loss").sort("validation_loss", maintain_order=True)["epoch"][0]
+        return (
+            f"ended after epoch {epochs['epoch'][-1]}, as validation_loss has not fallen for {patience} epochs; the "
+            f"weights are those of epoch {best}"
+        )
 
     def _why_no_model(self) -> str:
         if not self.status.over:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.batches import TargetFacts
-from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Loss, Task
+from lepton_nb.training.spec import CLASS_METRICS, LOSS_OF_TASK, NUMBER_METRICS, TASK_OF_LOSS, Loss, Task
 
 
 def resolve_task(loss: Loss, shape: tuple[int, ...], target: TargetFacts) -> Task:
@@ -72,3 +74,13 @@ def check_target(task: Task, target: TargetFacts, width: int, what: str = "the t
         wanted = f"class numbers from 0 to {width - 1}, as the model has {width} outputs"
     if strange is not None:
         raise TrainingError(f"{what} holds {strange:g}; it must hold {wanted}", value=strange)
+
+
+def check_metrics(names: Iterable[str], task: Task) -> None:
+    """Raise TrainingError if one of the metrics is none of `task`."""
+    fitting = NUMBER_METRICS if task == "regression" else CLASS_METRICS
+    for name in names:
+        if name not in fitting:
+            raise TrainingError(
+                f"the metric {name!r} is not for task={task!r}; choose among {', '.join(fitting)}", metric=name
+            )

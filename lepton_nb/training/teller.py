@@ -19,7 +19,7 @@ class Teller:
     def __init__(self, channel: Channel, *, rank: int) -> None:
         self._channel = channel
         self._tells = rank == 0
-        self._gradient_norm = 0.0
+        self._gradient_norm: float | None = None
         self._rate = 0.0
         # Loss and rows (or what they count) since the last row of `run.steps`, which need not end with an epoch.
         self._loss_since = 0.0
@@ -53,6 +53,14 @@ class Teller:
         )
         if time.monotonic() - self._sent_s >= SEND_EVERY_S:
             self.flush()
+
+    def rest(self, step: int, epoch: int, elapsed_s: float) -> None:
+        """Add a row for the steps since the last one, if there are any, and send all."""
+        if self._rows_since:
+            # The norm is that of a step that was told.
+            self._gradient_norm = None
+            self.step(step, epoch, elapsed_s)
+        self.flush()
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Tell a row of `run.history`, and the steps before it."""

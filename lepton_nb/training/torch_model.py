@@ -20,8 +20,12 @@ def read(described: Any, shape: tuple[int, ...], seed: int, dtype: str, weights:
     """The module, on the CPU, ready to predict. Raises TrainingError if the weights are of another one."""
     built: nn.Module = models.build(described, shape, seed, framework="torch").to("cpu", getattr(torch, dtype))
     try:
-        built.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
+        found = torch.load(io.BytesIO(weights), weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise TrainingError(f"the file of the weights is damaged: {error}") from error
+    try:
+        built.load_state_dict(found)
+    except RuntimeError as error:
         raise TrainingError(f"the weights do not fit the model: {error}") from error
     return built.eval()
 

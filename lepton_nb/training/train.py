@@ -15,6 +15,7 @@ from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
+from lepton_nb.training.tasks import check_metrics
 from lepton_nb.training.tracking import trackers
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def train(
         if getattr(spec, name) and spec.validation is None:
             what = "the validation loss" if name == "patience" else "validation rows"
             raise TrainingError(f"{name} looks at {what}; give rows for it: validation=...")
+    _check_metrics(spec)
     if before is not None:
         spec = _after(before, spec)
     spec, resumed = _with_checkpoints(spec)
@@ -140,6 +142,12 @@ def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
             "change one of them, or leave the loss out"
         )
     return spec
+
+
+def _check_metrics(spec: TrainingSpec) -> None:
+    """As early as the task is known; a rank looks again."""
+    if spec.loss != "auto":
+        check_metrics(spec.metrics, TASK_OF_LOSS[spec.loss])
 
 
 def _check_cluster(cluster: Any) -> None:

@@ -66,6 +66,12 @@ class Trained:
     framework: str = "torch"
     _model: Any = None
 
+    def __repr__(self) -> str:
+        reader = self.reader
+        rows = f"{len(reader.names)} features" if reader.names else f"rows of the shape {reader.row_shape}"
+        about = repr(self.described) if isinstance(self.described, models.Description) else "a model of your own"
+        return f"Trained({about}, {self.framework}, task={self.task!r}, {rows}, {self.history.height} epochs)"
+
     @property
     def model(self) -> torch.nn.Module | Any:
         """The torch.nn.Module (on the CPU) or keras.Model, ready to predict.
@@ -105,13 +111,19 @@ class Trained:
         return export(self, path, **options)
 
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
-        """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate."""
+        """How well the model does on `test`: rows, loss, and accuracy and auc, or mae and r2; see metrics.evaluate.
+
+        And the metrics that were asked for in training.
+        """
         rows = self.reader.read(test, need_target=True, what="the test data")
         assert rows.target is not None
         outputs = self._outputs(rows)
         width = outputs.shape[-1] if self.task == "multiclass" else 1
         check_target(self.task, TargetFacts.of(rows.target), width, "the test data's target")
-        return metrics.evaluate(self.task, rows.target, outputs)
+        found = metrics.evaluate(self.task, rows.target, outputs)
+        flat = outputs.reshape(-1, width) if self.task == "multiclass" else outputs.reshape(-1)
+        asked = [name for name in self.facts.get("options", {}).get("metrics", ()) if name not in found]
+        return found | {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into the folder `path`, whole or not at all, and return it.

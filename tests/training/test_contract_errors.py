@@ -80,6 +80,11 @@ FEATURES = contract.FEATURES
             "the target holds 2; it must hold 0 and 1; for more classes use task='multiclass'",
         ),
         ((FEATURES + 1, 1), {}, {}, f"the model cannot take a batch of the shape (2, {FEATURES}) (rows, features): "),
+        (
+            (FEATURES, 1), {}, {"loss": "mse", "metrics": ("rmse", "auc")},
+            "the metric 'auc' is not for task='regression'; choose among rmse, r2, explained_variance",
+        ),
+        ((FEATURES, 1), {}, {"metrics": "r2"}, "the metric 'r2' is not for task='binary'; choose among auc, average_"),
         ((FEATURES, 1, True), {}, {}, "the model has no weights to train; unfreeze some ("),
         (
             (FEATURES, 1), {"scale": 1e200}, {"loss": "mse", "batch_size": 20},

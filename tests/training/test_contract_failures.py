@@ -23,6 +23,12 @@ def killed_once(rank, step, folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def left_once(rank, step, folder):
+    """Rank 1, by itself and without a word."""
+    if rank == 1 and step == 17:
+        os._exit(3)
+
+
 def slowly(rank, step, folder):
     if not (folder / "go").exists():
         time.sleep(0.1)
@@ -30,15 +36,22 @@ def slowly(rank, step, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("framework", contract.FRAMEWORKS)
-def test_a_killed_rank_does_not_hang_the_run_which_ends_with_the_same_numbers(cluster, tmp_path, framework):
+@pytest.mark.parametrize(
+    ("act", "reason"),
+    [(killed_once, "was killed by signal 9"), (left_once, "ended with exit status 3")],
+    ids=["killed", "left"],
+)
+def test_a_killed_rank_does_not_hang_the_run_which_ends_with_the_same_numbers(
+    cluster, tmp_path, framework, act, reason
+):
     """As XGBoost's test_killed_task_wo_hang (xgboost: tests/test_distributed/test_with_dask/test_with_dask.py)."""
     run = contract.start(
-        cluster, framework, model=contract.builder(framework, tmp_path, killed_once), steps=STEPS, max_restarts=1,
+        cluster, framework, model=contract.builder(framework, tmp_path, act), steps=STEPS, max_restarts=1,
         checkpoint=tmp_path / "kept", checkpoint_every_steps=5,
     ).wait(250)  # fmt: skip
     assert len(run.restarts) == 1
     assert run.restarts[0].startswith("rank 1 of 2 on ")
-    assert "was killed by signal 9" in run.restarts[0]
+    assert reason in run.restarts[0]
     # The steps after the checkpoint of the fifteenth were begun twice.
     assert contract.steps_taken(tmp_path)[1] == STEPS + 2
     contract.assert_equal(run, contract.bare(framework, STEPS))

@@ -32,7 +32,7 @@ def rows(seed=0):
     return features, (features[:, 0] > 0.5).astype(float)
 
 
-def run_loop(folder, *, resume=None, stop_at=None, **options):
+def run_loop(folder, *, resume=None, stop_at=None, model=None, **options):
     """A loop of one rank over 100 rows (four steps an epoch), and all that it sent."""
     write_rows(folder, train=rows(), validation=rows(1))
     sent = []
@@ -50,7 +50,7 @@ def run_loop(folder, *, resume=None, stop_at=None, **options):
             sent.append((kind, facts))
 
     state = None if resume is None else checkpoint.newest(resume)
-    loop = loop_of(torch_engine, noisy(), TrainingSpec(**options), folder, Notebook(), state)
+    loop = loop_of(torch_engine, model or noisy(), TrainingSpec(**options), folder, Notebook(), state)
     loop.run()
     return loop, sent
 
@@ -131,6 +131,14 @@ def test_a_checkpoint_of_another_run_is_refused(changed, named, tmp_path):
     run_loop(tmp_path / "rows", checkpoint=kept, **OPTIONS | {"epochs": 1})
     with pytest.raises(lnb.TrainingError, match=f"the checkpoint was made with {named}"):
         run_loop(tmp_path / "again", resume=kept, **OPTIONS | changed)
+
+
+def test_a_checkpoint_of_another_model_names_the_weights_that_differ(tmp_path):
+    kept = str(tmp_path / "kept")
+    run_loop(tmp_path / "rows", checkpoint=kept, **OPTIONS | {"epochs": 1})
+    names = r"the checkpoint was made with the weights .* of the shape \(.*, and this run has the weights .*\(7, 3\)"
+    with pytest.raises(lnb.TrainingError, match=names):
+        run_loop(tmp_path / "again", model=nn.Linear(3, 7), resume=kept, **OPTIONS)
 
 
 def test_settings_may_change_on_the_way_and_a_finished_run_can_go_on(tmp_path):

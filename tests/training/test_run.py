@@ -71,6 +71,12 @@ def test_patience_without_validation_is_refused():
         lnb.train(lnb.models.mlp(), table(), target="y", patience=2)
 
 
+def test_a_metric_of_another_task_is_refused_before_anything_starts():
+    options = {"validation": table(), "metrics": "rmse"}
+    with pytest.raises(lnb.TrainingError, match="the metric 'rmse' is not for task='binary'; choose among auc, "):
+        lnb.train(lnb.models.mlp(), table(), target="y", **options)
+
+
 def _fresh():
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(len(NAMES), 16), nn.Tanh(), nn.Linear(16, 1)).double()
@@ -85,7 +91,7 @@ def test_a_run_learns_and_tells_its_history(trained):
     assert history["loss"].is_sorted(descending=True)
     assert "validation_mae" not in history.columns
     assert history["elapsed_s"].is_sorted()
-    assert trained.steps["step"].to_list() == list(range(10, 193, 10))
+    assert trained.steps["step"].to_list() == [*range(10, 193, 10), 192]
     assert trained.step == 192
 
 
@@ -114,7 +120,7 @@ def test_events_count_steps_and_none_is_lost(trained):
     assert {event.total for event in progress} == {192}
     assert [event.done for event in progress] == sorted(event.done for event in progress)
     assert progress[-1].done == 192
-    assert progress[-1].values["loss"] == trained.history["loss"][-1]
+    assert progress[-1].values["loss"] == trained.steps["loss"][-1]
 
 
 def test_more_workers_than_there_are_is_refused_with_both_numbers(cluster):
@@ -249,6 +255,12 @@ def test_a_stopped_run_keeps_its_model_and_history_and_a_waiting_one_takes_over(
     with pytest.raises(lnb.TrainingError, match="stopped before its first step"):
         never.predict(data)
     assert waiting.step == 0
+    waits = threading.Event()
+    waiting.watch(
+        lambda event: waits.set() if isinstance(event, Progress) and event.values.get("phase") == "waiting" else None
+    )
+    assert waits.wait(60)
+    assert "waits until another training on this cluster is over" in repr(waiting)
     long.stop()
     assert long.status is Status.STOPPED
     assert long.wait() is long
@@ -256,6 +268,27 @@ def test_a_stopped_run_keeps_its_model_and_history_and_a_waiting_one_takes_over(
     assert long.history.height == long.step // 32
     assert long.evaluate(data)["auc"] > 0.5
     assert waiting.wait(120).status is Status.FINISHED
+    assert "waits" not in repr(waiting)
+
+
+def test_a_run_that_ends_for_want_of_patience_says_so_and_whose_weights_it_has(cluster):
+    data = table(400)
+    # What is learnt is wrong for these.
+    other = data.with_columns(y=~pl.col("y").cast(pl.Boolean))
+    run = lnb.train(
+        lnb.models.mlp((4,)), data, target="y", validation=other, epochs=50, patience=2, learning_rate=0.01,
+        metrics=["auc", "f1"], cluster=cluster,
+    ).wait(120)  # fmt: skip
+    best = run.history.sort("validation_loss")["epoch"][0]
+    assert run.history.height == best + 2 < 50
+    assert run.notes[-1] == (
+        f"ended after epoch {best + 2}, as validation_loss has not fallen for 2 epochs; the weights are those of epoch "
+        f"{best}"
+    )
+    found = run.evaluate(other)
+    assert list(found) == ["rows", "loss", "accuracy", "auc", "f1"]
+    for name in ("auc", "f1"):
+        np.testing.assert_allclose(found[name], run.history[f"validation_{name}"][best - 1], atol=1e-6)
 
 
 def test_prepared_rows_are_trained_on_and_frames_are_prepared_alike(cluster):

@@ -48,6 +48,9 @@ def test_what_is_loaded_does_all_that_the_run_does(run, tmp_path):
     assert loaded.history.equals(run.history)
     assert loaded.steps.equals(run.steps)
     assert loaded.task == run.task == "binary"
+    assert repr(loaded) == repr(run.trained)
+    assert repr(loaded).startswith("Trained(MultilayerPerceptron(hidden=(8,), ")
+    assert repr(loaded).endswith(", torch, task='binary', 6 features, 3 epochs)")
     assert not loaded.model.training
     told = json.loads((saved / "model.json").read_text())["training"]
     assert told["steps_done"] == run.step > 0
@@ -139,6 +142,6 @@ def test_code_in_the_weights_is_not_executed(run, tmp_path):
 
     saved = run.save(tmp_path / "late")
     (saved / "weights.pt").write_bytes(pickle.dumps(Trap(), protocol=2))
-    with pytest.raises(lnb.TrainingError, match="the weights do not fit the model"):
+    with pytest.raises(lnb.TrainingError, match="the file of the weights is damaged"):
         lnb.load(saved)
     assert not (tmp_path / "executed").exists()
