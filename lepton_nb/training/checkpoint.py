@@ -64,6 +64,10 @@ def newest(path: str | os.PathLike[str]) -> bytes:
             return read(file)
         except TrainingError as error:
             warnings.warn(f"{error}; the one before is tried", RuntimeWarning, stacklevel=2)
+    if steps(path):
+        raise TrainingError(
+            f"all checkpoints in {path} are damaged; give another folder, or start anew without resume", path=str(path)
+        )
     raise TrainingError(
         f"{path} holds no checkpoint to resume from; give the folder that checkpoint= named in the run before",
         path=str(path),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ Schedule = Literal["constant", "linear", "cosine"]
 
 CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "recall")
 NUMBER_METRICS = ("rmse", "r2", "explained_variance")
+ALWAYS_MEASURED = ("loss", "accuracy", "mae")
 
 LOSS_OF_TASK: dict[Task, Loss] = {
     "binary": "binary_cross_entropy",
@@ -219,6 +221,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 def _names_of_metrics(metrics: Any) -> tuple[str, ...]:
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     for name in names:
+        if name not in CLASS_METRICS + NUMBER_METRICS and difflib.get_close_matches(str(name), ALWAYS_MEASURED, n=1):
+            raise TrainingError(
+                f"the metric {name!r} need not be asked for: loss, and accuracy (of classes) or mae (of numbers), are "
+                "measured wherever there are validation rows; leave it out",
+                metric=name,
+            )
         if name not in CLASS_METRICS + NUMBER_METRICS:
             raise TrainingError.unknown("metric", str(name), CLASS_METRICS + NUMBER_METRICS)
     return tuple(dict.fromkeys(names))

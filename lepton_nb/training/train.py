@@ -62,6 +62,11 @@ def train(
             what = "the validation loss" if name == "patience" else "validation rows"
             raise TrainingError(f"{name} looks at {what}; give rows for it: validation=...")
     _check_metrics(spec)
+    if spec.framework == "keras" and spec.parallel != "auto":
+        raise TrainingError(
+            f"parallel={spec.parallel!r} is a way of PyTorch's, and the model is one of Keras's, which has one; leave "
+            "parallel out"
+        )
     if before is not None:
         spec = _after(before, spec)
     spec, resumed = _with_checkpoints(spec)

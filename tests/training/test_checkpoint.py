@@ -34,6 +34,13 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_warning(damage, tmp_path):
         assert checkpoint.newest(tmp_path) == b"first"
     with pytest.raises(lnb.TrainingError, match="or it is damaged"):
         checkpoint.newest(file)
+    (first,) = tmp_path.glob("step-*1.ckpt")
+    first.write_bytes(damage(first.read_bytes()))
+    with (
+        pytest.warns(RuntimeWarning),
+        pytest.raises(lnb.TrainingError, match="all checkpoints in .* are damaged; give"),
+    ):
+        checkpoint.newest(tmp_path)
 
 
 def test_what_is_not_there_is_named(tmp_path):

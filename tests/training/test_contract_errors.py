@@ -124,6 +124,7 @@ def test_unknown_options_name_the_closest_one(framework):
         ({"learning_rat": 0.1}, "unknown option 'learning_rat'; did you mean 'learning_rate'"),
         ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
         ({"metrics": ("aucc",)}, "unknown metric 'aucc'; did you mean 'auc'"),
+        ({"metrics": "acuracy"}, "the metric 'acuracy' need not be asked for: loss, and accuracy"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean 'cosine'"),
     ]:
         with pytest.raises(lnb.TrainingError, match=message):

@@ -145,6 +145,11 @@ def test_bad_input_is_refused_before_anything_starts(options, message):
         lnb.train(lnb.models.mlp(), table(50), **{"target": "y", **options})
 
 
+def test_a_way_to_add_up_that_the_framework_has_not_is_refused():
+    with pytest.raises(lnb.TrainingError, match="parallel='fsdp' is a way of PyTorch's"):
+        lnb.train(lnb.models.mlp(framework="keras"), table(50), target="y", parallel="fsdp")
+
+
 def test_a_dask_client_is_refused_with_what_to_give(cluster):
     with pytest.raises(lnb.TrainingError, match="cluster is a Client; give an lnb.Cluster"):
         lnb.train(lnb.models.mlp(), table(50), target="y", cluster=cluster.client)
