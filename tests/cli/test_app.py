@@ -53,10 +53,10 @@ def assert_gone(processes, seconds=GONE_S):
     assert alive == []
 
 
-def training(process):
-    """All processes of the app, once it has ranks."""
+def with_program(process, name):
+    """All processes of the app, once one of them has a name that starts so."""
     deadline = time.monotonic() + END_S
-    while not any(child.name().startswith("lnb-rank-") for child in family(process)):
+    while not any(child.name().startswith(name) for child in family(process)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return family(process)
@@ -86,8 +86,7 @@ def refused_socket(url, **options):
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.parametrize(("number", "dark"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
-def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(number, dark, tmp_path):
+def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(tmp_path):
     write_notebook(
         tmp_path / "app.ipynb",
         "# An app with $x^2$\n",
@@ -97,32 +96,32 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(number, d
         figure("In the app"),
         "import ipywidgets\nipywidgets.Button(description='Press', icon='play')",
     )
-    with app(tmp_path) as (process, url):
-        with visiting(dark=dark) as visit:
-            visit.page.goto(url)
-            visit.page.wait_for_selector(".js-plotly-plot .main-svg .trace", timeout=LOADED_MS)
-            visit.page.wait_for_selector("button:has-text('Press')")
-            assert visit.page.locator(".js-plotly-plot").count() == 1
-            assert visit.page.get_by_text("mode app 2").count() == 1
-            assert visit.page.locator("button i.fa-play").count() == 1
-            icon = "getComputedStyle(document.querySelector('button i.fa-play'), '::before').content"
-            assert visit.page.evaluate(icon) not in ("none", "normal", "")
-            assert visit.page.title() == "An app with x2"
-            assert visit.page.evaluate("document.documentElement.lang") == "en"
-            assert visit.page.evaluate("document.body.dataset.jpThemeLight") == str(not dark).lower()
-            background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
-            assert (sum(visit.page.evaluate(background)) < 3 * 64) == dark
-            assert visit.page.get_by_role("alert").inner_text() == ""
-            visit.page.emulate_media(color_scheme="light" if dark else "dark")
-            visit.page.wait_for_selector(f"body[data-jp-theme-light={str(dark).lower()}]")
-            running = family(process)
-            assert len(running) >= 3
-            assert visit.outside(url, url.replace("http:", "ws:")) == []
-            assert visit.failed == []
-            assert visit.errors == []
-            process.send_signal(number)
-            process.communicate(timeout=END_S)
-            visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
+    with app(tmp_path) as (process, url), visiting(dark=True) as visit:
+        visit.page.goto(url)
+        visit.page.wait_for_selector(".js-plotly-plot .main-svg .trace", timeout=LOADED_MS)
+        visit.page.wait_for_selector("button:has-text('Press')")
+        assert visit.page.locator(".js-plotly-plot").count() == 1
+        assert visit.page.get_by_text("mode app 2").count() == 1
+        assert visit.page.locator("button i.fa-play").count() == 1
+        icon = "getComputedStyle(document.querySelector('button i.fa-play'), '::before').content"
+        assert visit.page.evaluate(icon) not in ("none", "normal", "")
+        assert visit.page.title() == "An app with x2"
+        assert visit.page.evaluate("document.documentElement.lang") == "en"
+        background = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+        visit.page.wait_for_selector("body[data-jp-theme-light=false]")
+        assert sum(visit.page.evaluate(background)) < 3 * 64
+        visit.page.emulate_media(color_scheme="light")
+        visit.page.wait_for_selector("body[data-jp-theme-light=true]")
+        assert sum(visit.page.evaluate(background)) > 3 * 192
+        assert visit.page.get_by_role("alert").inner_text() == ""
+        running = family(process)
+        assert len(running) >= 3
+        assert visit.outside(url, url.replace("http:", "ws:")) == []
+        assert visit.failed == []
+        assert visit.errors == []
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=END_S)
+        visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
     assert process.returncode == 0
     assert_gone(running)
 
@@ -188,7 +187,8 @@ def test_visitors_get_their_own_values_and_state_as_data(preheat, with_parameter
         press(first, 3)
         heated = {child.pid for child in family(process) if "ipykernel" in " ".join(child.cmdline())}
         assert len(heated) == 1 + preheat
-        others = [browser.new_context().new_page() for _ in range(2)]
+        # The second of them meets a kernel that was started when the first had come.
+        others = [browser.new_context().new_page() for _ in range(1 + preheat)]
         seen = []
         for page in others:
             page.goto(url)
@@ -201,12 +201,16 @@ def test_visitors_get_their_own_values_and_state_as_data(preheat, with_parameter
         assert (seen[0] in heated) == bool(preheat)
         first.get_by_text("pressed 3").wait_for()
         assert visit.errors == []
+        assert [one for child in family(process) for one in child.net_connections() if one.status == "LISTEN"] == []
+        process.terminate()
+        process.communicate(timeout=END_S)
+        assert process.returncode == 0
 
 
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_page_says_when_its_connection_or_its_program_is_gone_and_comes_back(with_parameters):
-    with app(with_parameters) as (process, url), Relay(int(url.split(":")[2].strip("/"))) as relay, visiting() as visit:
+    with app(with_parameters) as (_, url), Relay(int(url.split(":")[2].strip("/"))) as relay, visiting() as visit:
         page, notice = visit.page, visit.page.get_by_role("alert")
         page.goto(f"{relay.url}?hours=2")
         given, _, number = shown(page)
@@ -234,39 +238,47 @@ def test_a_page_says_when_its_connection_or_its_program_is_gone_and_comes_back(w
 def test_a_page_that_goes_in_the_middle_of_training_leaves_nothing(tmp_path):
     write_notebook(
         tmp_path / "app.ipynb",
-        "import time, polars as pl, lepton_nb as lnb\n"
+        "import polars as pl, lepton_nb as lnb\n"
         "data = pl.DataFrame({'a': [0.0, 1.0] * 500, 'y': [0, 1] * 500})\n"
         "cluster = lnb.Cluster(workers=2, memory='1GB')\n"
         "run = lnb.train(lnb.models.mlp(), data, target='y', epochs=1_000_000, cluster=cluster)\n"
-        "while run.history.is_empty(): time.sleep(0.1)",
-        "if wait: run.wait()",
         "print('training')",
-        parameters="wait: bool = False",
     )
-    with app(tmp_path, "--keep-s", "3") as (process, url):
-        # The tab is closed while cells are still running.
+    with app(tmp_path) as (process, url), visiting() as visit:
+        visit.page.goto(url, timeout=LOADED_MS)
+        visit.page.get_by_text("training").wait_for(timeout=LOADED_MS)
+        running = with_program(process, "lnb-rank-")
+        visit.page.close()
+        assert_gone(running)
+        assert process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_page_that_was_not_whole_and_a_browser_that_was_killed_leave_nothing(tmp_path):
+    write_notebook(
+        tmp_path / "app.ipynb",
+        "import subprocess, time\nsubprocess.Popen(['sleep', '600'])\nif busy: time.sleep(600)",
+        COUNTER,
+        parameters="busy: bool = False",
+    )
+    with app(tmp_path, "--keep-s", "2") as (process, url):
         with visiting() as visit:
-            visit.page.goto(f"{url}?wait=true", wait_until="commit")
-            running = training(process)
+            visit.page.goto(f"{url}?busy=true", wait_until="commit")
+            running = with_program(process, "sleep")
             visit.page.close()
             assert_gone(running)
-        # The tab is closed when the page stands.
         with visiting() as visit:
-            visit.page.goto(url)
-            visit.page.get_by_text("training").wait_for(timeout=LOADED_MS)
-            running = training(process)
-            visit.page.close()
-            assert_gone(running)
-        # The browser is killed.
-        with visiting() as visit:
-            visit.page.goto(url)
-            visit.page.get_by_text("training").wait_for(timeout=LOADED_MS)
-            running = training(process)
+            visit.page.goto(url, timeout=LOADED_MS)
+            visit.page.get_by_text("pressed 0").wait_for(timeout=LOADED_MS)
+            running = with_program(process, "sleep")
             for child in psutil.Process().children(recursive=True):
                 if "chrom" in child.name():
                     child.kill()
-            assert_gone(running, 3 + GONE_S)
-        assert family(process) == []
+            assert_gone(running, 2 + GONE_S)
+        process.terminate()
+        out, _ = process.communicate(timeout=END_S)
+        assert "Traceback" not in out
 
 
 @pytest.mark.slow

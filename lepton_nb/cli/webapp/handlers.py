@@ -110,6 +110,9 @@ class PageHandler(TornadoVoilaHandler):  # type: ignore[misc]
             raise
         if self._kernel and not self._gone:
             self._watch.sent(self._kernel)
+            # Where there is a pool, Voilà fills it when it takes from it, and so never again once it was empty.
+            if refill := getattr(self.kernel_manager, "fill_if_needed", None):
+                refill(notebook_name=self.notebook_path)
         return None
 
     def should_use_rendered_notebook(self, *details: Any) -> bool:

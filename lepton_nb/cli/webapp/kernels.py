@@ -24,7 +24,11 @@ _POLL_S = 0.1
 class Kernels(AsyncMappingKernelManager):
     """Jupyter's kernel manager; Voilà adds its pool to it when there is one."""
 
-    async def start_kernel(self, *, kernel_id: str | None = None, **options: Any) -> str:
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]
+        self._dead: set[asyncio.Task[None]] = set()
+
+    async def start_kernel(self, *, kernel_id: str | None = None, **options: Any) -> str:  # type: ignore[override]
         """As the base class, with an environment that tells of no other visitor and holds no token."""
         kernel_id = kernel_id or str(uuid.uuid4())
         mark = _mark(kernel_id)
@@ -33,7 +37,7 @@ class Kernels(AsyncMappingKernelManager):
             mark.variable: mark.folder,
             ENV_VARIABLE.VOILA_KERNEL_ID: kernel_id,
         }
-        await super().start_kernel(kernel_id=kernel_id, **options)  # type: ignore[no-untyped-call]
+        await super().start_kernel(kernel_id=kernel_id, **options)
         return kernel_id
 
     async def end(self, kernel_id: str) -> None:
@@ -46,12 +50,9 @@ class Kernels(AsyncMappingKernelManager):
         await _sweep(_mark(kernel_id))
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
-        """Ended outside of our doing. It is taken out of the map; `end` is for the rest of it."""
-        with contextlib.suppress(KeyError):
-            manager = self.get_kernel(kernel_id)
-            manager.cleanup_connection_file()
-            manager.cleanup_ipc_files()
-        super()._handle_kernel_died(kernel_id)  # type: ignore[no-untyped-call]
+        """It ended outside of our doing. Ending it once more takes it out of every list, Voilà's pool included."""
+        self._dead.add(task := asyncio.ensure_future(self.end(kernel_id)))
+        task.add_done_callback(self._dead.discard)
 
 
 def environment(given: Any) -> dict[str, str]:

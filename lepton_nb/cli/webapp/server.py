@@ -6,6 +6,7 @@ import hmac
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from dataclasses import dataclass
@@ -105,8 +106,10 @@ class AppServer(Voila):  # type: ignore[misc]
             await self.watch.end()
             await self.kernel_manager.shutdown_all()
 
-        run_sync(end)()
-        shutil.rmtree(self.connection_dir, ignore_errors=True)
+        try:
+            run_sync(end)()
+        finally:
+            shutil.rmtree(self.connection_dir, ignore_errors=True)
 
     @property
     def address(self) -> str:
@@ -135,6 +138,8 @@ def make(spec: AppSpec) -> AppServer:
         "ws_ping_timeout": 30_000,
     }
     server.log.addFilter(_quiet)
+    # The end of its terminal ends it as Ctrl-C does.
+    signal.signal(signal.SIGHUP, server._handle_signal_stop)
     return server
 
 
@@ -200,4 +205,5 @@ def _quiet(record: logging.LogRecord) -> bool:
     That a visitor left while cells were running is no fault. Nor is a notebook that nobody signed: it runs afresh.
     """
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, DeadKernelError) and "is not trusted" not in record.getMessage()
+    left = isinstance(error, DeadKernelError) or getattr(error, "ename", "") == "KeyboardInterrupt"
+    return not left and "is not trusted" not in record.getMessage()
