@@ -239,7 +239,9 @@ def _checked(parameter: Parameter, value: str | int) -> str | int:
         try:
             return int(value)
         except ValueError:
-            raise WindowError(f"{value!r} is not a whole number of rows; for example {parameter.default or 10}") from None
+            raise WindowError(
+                f"{value!r} is not a whole number of rows; for example {parameter.default or 10}"
+            ) from None
     if parameter.kind == "duration":
         durations.length(str(value), parameter.label.lower())
     return str(value)

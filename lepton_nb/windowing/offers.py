@@ -153,9 +153,7 @@ class KafkaChoice:
                 raise WindowError(f"{label}: this is needed; for example {example}", field=name)
         schema = self.schema()
         with blamed("topic", "Topic"):
-            return sources.kafka(
-                self.topic.strip(), servers=self.servers.strip(), schema=schema, start=self.start
-            )
+            return sources.kafka(self.topic.strip(), servers=self.servers.strip(), schema=schema, start=self.start)
 
     def schema(self) -> pl.Schema:
         return pl.Schema({name: TYPES[kind][1] for name, kind in self._named().items()})

@@ -32,7 +32,7 @@ class Recent:
         self._waiting = 0
 
     def add(self, rows: pl.DataFrame, retracted: pl.DataFrame) -> None:
-        """A batch: the windows in `retracted` are taken back, then those in `rows` given, for the first time or anew."""
+        """A batch: the windows in `retracted` are taken back, then those in `rows` given, some of them anew."""
         if not rows.height and not retracted.height:
             return
         with self._lock:

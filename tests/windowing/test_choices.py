@@ -84,7 +84,7 @@ WRONG = {
     "no such size": ({"sizes": {"size": "1h", "evry": "1h"}}, "evry", "Windows: unknown .*'evry'"),
     "no step": ({"kind": "sliding", "sizes": {"size": "1h"}}, "every", "Every: a new window"),
     "not a step": ({"kind": "cumulating", "sizes": {"size": "1h", "every": "x"}}, "every", "Step: .*'x' is not a dur"),
-    "sizes that do not fit": ({"kind": "cumulating", "sizes": {"size": "1h", "every": "25m"}}, "size", "Windows: .*mult"),
+    "sizes that do not fit": ({"kind": "cumulating", "sizes": {"size": "1h", "every": "25m"}}, "size", "Windows: .*mu"),
     "not a number": ({"kind": "counting", "sizes": {"rows": "many"}}, "rows", "Rows: 'many' is not a whole number"),
     "no rows": ({"kind": "counting", "sizes": {"rows": 0}}, "rows", "Windows: rows=0 must be a whole number"),
     "no such zone": ({"sizes": {"size": "1d", "tz": "Europe/Pari"}}, "size", "Windows: unknown time zone"),

@@ -36,7 +36,10 @@ def test_a_table_given_by_name_is_read_at_once_or_replayed():
     assert replayed.schema().names() == ["ts", "key"]
     assert at_once.code("ts") == "events"
     assert replayed.code("ts") == 'lnb.sources.replay(sources["my events"], time="ts", speed=60)'
-    assert NamedChoice("class", given, 1e6).code("ts") == 'lnb.sources.replay(sources["class"], time="ts", speed=1_000_000)'
+    assert (
+        NamedChoice("class", given, 1e6).code("ts")
+        == 'lnb.sources.replay(sources["class"], time="ts", speed=1_000_000)'
+    )
 
 
 @pytest.mark.parametrize("speed", [None, 1e9, math.inf])
@@ -112,7 +115,7 @@ WRONG = {
     "no topic": (KafkaChoice("", "localhost:9092", "ts datetime"), "topic", "Topic: this is needed"),
     "no servers": (KafkaChoice("events", " ", "ts datetime"), "servers", "Servers: this is needed"),
     "no columns": (KafkaChoice("events", "localhost:9092", " "), "columns", "Columns: name the columns"),
-    "no such type": (KafkaChoice("e", "localhost:9092", "ts datetme"), "columns", "Columns: .*did you mean 'datetime'?"),
+    "no such type": (KafkaChoice("e", "localhost:9092", "ts datetme"), "columns", "Columns: .*mean 'datetime'?"),
 }  # fmt: skip
 
 
