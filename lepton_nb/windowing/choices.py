@@ -59,7 +59,7 @@ _STEP = Parameter("every", "Step", "duration", "10m", "a window grows by this mu
 _GAP = Parameter("gap", "Gap", "duration", "30m", "a session ends where nothing comes for longer than this")
 _BACK = Parameter("size", "Looks back", "duration", "1h", "each row's result covers this long up to the row")
 _ROWS = Parameter("rows", "Rows", "rows", 20, "how many rows of a key make a window")
-_EVERY_ROWS = Parameter("every", "Every", "rows", None, "a new window after so many rows; rows if empty", optional=True)
+_EVERY_ROWS = Parameter("every", "Every so many rows", "rows", None, "a new window begins after this many rows; as many as it has if empty", optional=True)
 
 KINDS: Mapping[str, WindowKind] = {
     "tumbling": WindowKind("tumbling", "tumbling: one after the other", (_SIZE, _OFFSET, _ZONE)),

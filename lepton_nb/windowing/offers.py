@@ -6,7 +6,7 @@ import keyword
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal, Protocol
 
@@ -86,8 +86,8 @@ class NamedChoice:
             if self.speed is None:
                 return sources.of(data, time)
             if not self.replayable:
-                raise WindowError(f"{self.name!r} brings its rows at its own pace; only a table can be replayed")
-        with blamed("speed", "Pace"):
+                raise WindowError(f"{self.name!r} brings its rows at its own pace; choose: all at once")
+        with blamed("pace", "Pace"):
             return sources.replay(data, self.by or time, speed=self.speed)
 
     def schema(self) -> pl.Schema | None:
@@ -178,14 +178,18 @@ class KafkaChoice:
         return found
 
 
-def program(choice: SourceChoice, time: str, query: str) -> str:
-    """The whole of it as Python: imports, source, query and stream. query: the expression that makes the query."""
+def program(choice: SourceChoice, time: str, query: str, **options: str) -> str:
+    """The whole of it as Python: imports, source, query and stream.
+
+    query: the expression that makes the query. options: those of the stream, as code writes them.
+    """
     source = choice.code(time)
     imports = ["import math\n\n"] if "math.inf" in source else []
     imports += ["import polars as pl\n\n"] if "pl." in source else []
+    given = "".join(f", {name}={value}" for name, value in options.items())
     return (
         f"{''.join(imports)}import lepton_nb as lnb\n\nsource = {source}\nquery = {query}\n"
-        "stream = query.stream(source)\nstream.start()"
+        f"stream = query.stream(source{given})\nstream.start()"
     )
 
 
@@ -198,6 +202,14 @@ def speed_for(frame: Any, column: str, takes_s: float) -> float:
     exact = max((last - first).total_seconds() / takes_s, 1e-3)
     # Two digits: nobody reads more.
     return float(f"{exact:.1e}")
+
+
+def paced(choice: NamedChoice, time: str, takes_s: float) -> NamedChoice:
+    """The table replayed in about so many seconds. Raises WindowError and DataError, of the field "pace"."""
+    with blamed("pace", "Pace"):
+        if not choice.replayable:
+            raise WindowError(f"{choice.name!r} brings its rows at its own pace; choose: all at once")
+        return replace(choice, speed=speed_for(choice.data, choice.by or time, takes_s))
 
 
 def examples() -> dict[str, Example]:

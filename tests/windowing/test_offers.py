@@ -9,7 +9,16 @@ from polars.testing import assert_frame_equal
 
 import lepton_nb as lnb
 from lepton_nb.windowing.choices import AggregateRow, QueryChoices
-from lepton_nb.windowing.offers import Example, FilesChoice, KafkaChoice, NamedChoice, examples, program, speed_for
+from lepton_nb.windowing.offers import (
+    Example,
+    FilesChoice,
+    KafkaChoice,
+    NamedChoice,
+    examples,
+    paced,
+    program,
+    speed_for,
+)
 from lepton_nb.windowing.sources.file_source import FileSource
 from lepton_nb.windowing.sources.kafka_source import KafkaSource
 from lepton_nb.windowing.sources.replays import ReplaySource
@@ -46,7 +55,7 @@ def test_a_table_given_by_name_is_read_at_once_or_replayed():
 def test_the_code_computes_what_the_choices_do(speed):
     choice = NamedChoice("events", {"events": FRAME}, speed)
     query = QUERY.query(choice.schema())
-    code = program(choice, "ts", query_code(query.spec))
+    code = program(choice, "ts", query_code(query.spec), batch_rows="4")
     ran = run_code(code, events=FRAME)
     assert_frame_equal(ran["stream"].table(), lnb.windows(FRAME, time="ts", key="key").tumbling("1h").agg(
         rows=lnb.count(), max_ts=lnb.max("ts")).collect())  # fmt: skip
@@ -105,12 +114,17 @@ def test_a_replay_takes_about_as_long_as_asked():
     assert speed_for(FRAME[:1], "ts", 60.0) > 0
     with pytest.raises(lnb.WindowError, match="'key' is String; choose another column"):
         speed_for(FRAME, "key", 60.0)
+    assert paced(NamedChoice("events", {"events": FRAME}), "ts", 60.0).speed == 180.0
+    for choice in (NamedChoice("events", {"events": FRAME}, by="key"), NamedChoice("rows", {"rows": FRAME.to_dicts})):
+        with pytest.raises(lnb.WindowError, match="Pace: ") as caught:
+            paced(choice, "ts", 60.0)
+        assert caught.value.field == "pace"
 
 
 WRONG = {
     "no such name": (NamedChoice("evnts", {"events": FRAME}), "source", "Source: unknown .*; did you mean 'events'?"),
     "no frame": (NamedChoice("five", {"five": 5}), "source", "Source: a stream reads .*not a int"),
-    "no pace": (NamedChoice("events", {"events": FRAME}, -1.0), "speed", "Pace: speed is"),
+    "no pace": (NamedChoice("events", {"events": FRAME}, -1.0), "pace", "Pace: speed is"),
     "no path": (FilesChoice("  "), "path", "Files: give a path"),
     "no topic": (KafkaChoice("", "localhost:9092", "ts datetime"), "topic", "Topic: this is needed"),
     "no servers": (KafkaChoice("events", " ", "ts datetime"), "servers", "Servers: this is needed"),
