@@ -87,6 +87,8 @@ def windows(
     """The windows of a few keys up to the watermark, as `streams.timeline` draws them, in a size for a panel."""
     figure = streams.timeline(picked, value, keys, watermark=watermark, unit=unit)
     figure.update_layout(height=340, margin={"t": 30, "b": 50, "l": 70, "r": 20})
+    # Beside the line, out of the way of the buttons above the chart.
+    figure.update_annotations(xanchor="right", yanchor="top", selector={"text": "watermark"})
     return figure
 
 

@@ -242,6 +242,10 @@ def course(run: Sequence[Batch], *, title: str = "") -> go.Figure:
     figure.update_annotations(font={"size": 14})
     figure.update_xaxes(title={"text": "seconds into the run"}, row=2)
     figure.update_yaxes(rangemode="tozero")
+    for number, rows in ((2, [batch.lag_rows or 0 for batch in run]), (3, [batch.late for batch in run])):
+        if max(rows, default=0) < 5:
+            # There are no half rows.
+            figure.update_yaxes({"dtick": 1}, selector={"anchor": f"x{number}"})
     if not run:
         figure.add_annotation(text="no batch yet", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
     elif all(batch.lag_rows is None for batch in run):

@@ -51,15 +51,22 @@ class Function:
 
 _SIZE = Parameter("size", "Size", "duration", "1h", "how long a window is: 30s, 10m, 1h, 1d, 1w, 1mo")
 _EVERY = Parameter("every", "Every", "duration", "10m", "a new window begins this often")
-_OFFSET = Parameter("offset", "Offset", "duration", None, "moves all windows by this much: 30m", optional=True)
+_OFFSET = Parameter("offset", "Offset", "duration", "0s", "moves all windows by this much: 30m", optional=True)
 _ZONE = Parameter(
-    "tz", "Time zone", "zone", None, "days of this zone, such as Europe/Paris; UTC if empty", optional=True
+    "tz", "Time zone", "zone", "UTC", "windows of whole days are those of this zone, such as Europe/Paris", optional=True
 )
 _STEP = Parameter("every", "Step", "duration", "10m", "a window grows by this much until it has its size")
 _GAP = Parameter("gap", "Gap", "duration", "30m", "a session ends where nothing comes for longer than this")
 _BACK = Parameter("size", "Looks back", "duration", "1h", "each row's result covers this long up to the row")
 _ROWS = Parameter("rows", "Rows", "rows", 20, "how many rows of a key make a window")
-_EVERY_ROWS = Parameter("every", "Every so many rows", "rows", None, "a new window begins after this many rows; as many as it has if empty", optional=True)
+_EVERY_ROWS = Parameter(
+    "every",
+    "Every so many rows",
+    "rows",
+    None,
+    "a new window begins after this many rows; as many as it has if empty",
+    optional=True,
+)
 
 KINDS: Mapping[str, WindowKind] = {
     "tumbling": WindowKind("tumbling", "tumbling: one after the other", (_SIZE, _OFFSET, _ZONE)),
@@ -77,16 +84,20 @@ FUNCTIONS: Mapping[str, Function] = {
     "mean": Function("mean"),
     "min": Function("minimum"),
     "max": Function("maximum"),
-    "quantile": Function("quantile", parameter=Parameter("q", "q", "number", 0.95, "which quantile, from 0 to 1")),
+    "quantile": Function(
+        "quantile", parameter=Parameter("q", "Quantile", "number", 0.95, "which quantile, from 0 to 1")
+    ),
     "std": Function("standard deviation"),
     "var": Function("variance"),
     "first": Function("first value"),
     "last": Function("last value"),
     "distinct": Function(
         "different values",
-        parameter=Parameter("error", "error", "number", None, "a relative error to bear, such as 0.02", optional=True),
+        parameter=Parameter(
+            "error", "Relative error", "number", None, "to bear for speed, such as 0.02; exact if empty", optional=True
+        ),
     ),
-    "top_k": Function("most frequent values", parameter=Parameter("k", "k", "rows", 3, "how many of them")),
+    "top_k": Function("most frequent values", parameter=Parameter("k", "How many", "rows", 3, "how many of them")),
 }
 
 
@@ -121,7 +132,7 @@ class AggregateRow:
             raise WindowError(f"{known.label} takes no further value; leave out {self.parameter}")
         if known.parameter is not None and self.parameter is None and not known.parameter.optional:
             raise WindowError(
-                f"{known.label} needs a value for {known.parameter.label}: {known.parameter.help}; "
+                f"{known.label} needs a value for {known.parameter.name}: {known.parameter.help}; "
                 f"for example {known.parameter.default}"
             )
         more: dict[str, Any] = {}
@@ -244,4 +255,5 @@ def _checked(parameter: Parameter, value: str | int) -> str | int:
             ) from None
     if parameter.kind == "duration":
         durations.length(str(value), parameter.label.lower())
-    return str(value)
+    # A query says UTC by naming no zone.
+    return "" if parameter.kind == "zone" and value == "UTC" else str(value)
