@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import ipywidgets
@@ -19,28 +19,27 @@ NO_COLUMN = ""
 
 
 class AggregateForm:
-    """`rows` are the chosen ones. changed: called when they change."""
+    """`rows` are the chosen ones, `form` asks for one more."""
 
-    def __init__(self, panel: Panel, changed: Callable[[], None]) -> None:
-        self._panel, self._tell = panel, changed
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
         self._known = False
         self._disabled = False
         self.rows: tuple[AggregateRow, ...] = (AggregateRow("count", "", "rows"),)
         self.form = Form(self._fields(), on_change=self._changed)
-        self._add = panel.button("Add", self.add, icon="plus", help="Compute this one too")
-        self._add.layout.align_self = "flex-start"
-        self._chosen = ipywidgets.HBox(layout=ipywidgets.Layout(flex_flow="row wrap", overflow="visible"))
-        self.view = ipywidgets.VBox([self._chosen, self.form.view, self._add])
+        self.add_button = panel.button("Add", self.add, icon="plus", help="Compute this one too")
+        self.add_button.layout.align_self = "flex-start"
+        self.chosen = ipywidgets.HBox(layout=ipywidgets.Layout(flex_flow="row wrap", overflow="visible"))
+        self.view = ipywidgets.VBox([self.chosen, self.form.view, self.add_button])
         self.offer(None)
         self.show(self.rows)
 
     def show(self, rows: Sequence[AggregateRow]) -> None:
         """Choose these."""
         self.rows = tuple(rows)
-        self._chosen.children = [self._button(row) for row in self.rows] or [
+        self.chosen.children = [self._button(row) for row in self.rows] or [
             ipywidgets.HTML("<em>none yet; add one</em>")
         ]
-        self._tell()
 
     def add(self) -> None:
         """Choose what the form says too. Raises WindowError where that cannot be."""
@@ -70,8 +69,8 @@ class AggregateForm:
     @disabled.setter
     def disabled(self, disabled: bool) -> None:
         self._disabled = disabled
-        self.form.disabled = self._add.disabled = disabled
-        for button in self._chosen.children:
+        self.form.disabled = self.add_button.disabled = disabled
+        for button in self.chosen.children:
             if isinstance(button, ipywidgets.Button):
                 button.disabled = disabled
 

@@ -59,7 +59,7 @@ class _Entry:
         self.field = field
         style = {"description_width": "9.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
-        common = {"description": field.label, "description_tooltip": field.help or None, "style": style}
+        common: dict[str, Any] = {"description": field.label, "style": style}
         common |= {"layout": layout, "tooltip": field.help or None}
         if field.choices is not None and field.multiple:
             layout.height = _height(field.choices)
@@ -97,7 +97,7 @@ class _Entry:
 
 def _height(choices: Sequence[tuple[str, Any]]) -> str:
     """Of a list to choose several from."""
-    return f"{1.6 * min(6, max(2, len(choices)))}rem"
+    return f"{1.2 * min(4, max(2, len(choices))) + 0.3:.1f}rem"
 
 
 class Form:

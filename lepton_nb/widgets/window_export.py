@@ -32,9 +32,9 @@ class ExportView:
                 Field(name="replace", label="Replace a file", kind=bool, default=False, help="also write over another"),
             ]
         )
-        save = panel.button("Save", self.save, icon="download", help="Write the file")
-        save.layout.align_self = "flex-start"
-        self.view = ipywidgets.VBox([self.form.view, save])
+        self.save_button = panel.button("Save", self.save, icon="download", help="Write the file")
+        self.save_button.layout.align_self = "flex-start"
+        self.view = ipywidgets.VBox([self.form.view, self.save_button])
 
     def save(self) -> None:
         """Write the file, beside the kernel."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -55,15 +55,15 @@ class Asked:
 class WindowForm:
     """Inputs for a source and a query; `asked()` gives what they say, `view` is what is shown.
 
-    given: what a user offers to read, by name. changed: called when something may have changed.
+    given: what a user offers to read, by name.
     """
 
-    def __init__(self, panel: Panel, given: Mapping[str, Any], changed: Callable[[], None]) -> None:
-        self._panel, self._given, self._tell = panel, given, changed
+    def __init__(self, panel: Panel, given: Mapping[str, Any]) -> None:
+        self._panel, self._given = panel, given
         self._schema: pl.Schema | None = None
         self.source = Form(self._source_fields(), on_change=self._source_changed)
         self.query = Form(self._query_fields(), on_change=self._query_changed)
-        self.aggregates = AggregateForm(panel, changed)
+        self.aggregates = AggregateForm(panel)
         self._read = panel.button(
             "Read the columns", self.read_columns, icon="table", help="See which columns there are"
         )
@@ -114,7 +114,7 @@ class WindowForm:
         self.source.set(**of_source)
         if query is not None:
             sizes = {_name(one): query.sizes.get(one.name) for one in KINDS[query.kind].parameters}
-            columns = {"time_text": query.time, "keys_text": ", ".join(query.keys)}
+            columns: dict[str, Any] = {"time_text": query.time, "keys_text": ", ".join(query.keys)}
             if self._schema is not None:
                 columns = {"time": query.time, "keys": tuple(query.keys)}
             self.query.set(kind=query.kind, out_of_order=query.out_of_order, allowed=query.allowed, **columns, **sizes)
@@ -181,7 +181,7 @@ class WindowForm:
             Field(name="time", label="Time column", choices=[], help="when the events happened"),
             Field(name="time_text", label="Time column", optional=True, help="when the events happened"),
             Field(name="keys", label="Keys", choices=[], multiple=True, default=(),
-                  help="a result for each value; none for one over all rows"),
+                  help="a result for each of their values; hold Ctrl or ⌘ to choose several, or none"),
             Field(name="keys_text", label="Keys", optional=True, help="names of columns, commas between; none for all"),
             Field(name="kind", label="Windows", choices=[(kind.label, name) for name, kind in KINDS.items()],
                   default="tumbling", help="how time is divided"),
@@ -216,12 +216,10 @@ class WindowForm:
         elif name in ("path", "columns"):
             self._columns_known(None)
         self._show_source()
-        self._tell()
 
     def _query_changed(self, name: str) -> None:
         if name == "kind":
             self._show_kind()
-        self._tell()
 
     def _source_shown(self) -> list[str]:
         table = TABLE_FIELDS if NamedChoice(self.source.value("source"), self._given).replayable else ()
@@ -244,7 +242,6 @@ class WindowForm:
     def _columns_read(self, source: SourceChoice, schema: pl.Schema | None) -> None:
         if source == self._source():
             self._columns_known(schema)
-            self._tell()
 
     def _columns_known(self, schema: pl.Schema | None) -> None:
         self._schema = schema

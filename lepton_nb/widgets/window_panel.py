@@ -60,9 +60,9 @@ class WindowPanel(Panel):
         self._starting = threading.Lock()
         self._drawing = threading.Lock()
         self._drawn: Any = None
-        self._form: WindowForm | None = None
+        self.form: WindowForm | None = None
         if stream is None or sources is not None:
-            self._form = WindowForm(self, examples() if sources is None else sources, self._changed)
+            self.form = WindowForm(self, examples() if sources is None else sources)
         self._start = self.button("Start", self.start, icon="play", help="Start the stream")
         self._stop = self.button("Stop", self.stop, icon="stop", help="Stop after the batch under way")
         self._show = Form([Field(name="value", label="Show", choices=[], help="the column that is drawn")], columns=2,
@@ -74,16 +74,16 @@ class WindowPanel(Panel):
             [self._facts, self._show.view, self._results, self._which, self._rows, self._course]
         )
         self._code = CodeView()
-        self._export = ExportView(self, lambda: self.stream)
-        self._asking = ipywidgets.Accordion([] if self._form is None else [self._form.view])
-        self._asking.titles = ("Source and query",) if self._form is not None else ()
-        more = ipywidgets.Accordion([self._code.view, self._export.view])
+        self.export = ExportView(self, lambda: self.stream)
+        self._asking = ipywidgets.Accordion([] if self.form is None else [self.form.view])
+        self._asking.titles = ("Source and query",) if self.form is not None else ()
+        more = ipywidgets.Accordion([self._code.view, self.export.view])
         more.titles = ("The same in code", "Save the results")
         write = self.button("Write the code", self.write_code, icon="code", help="Show the Python that does this")
-        buttons = [self._start, self._stop, *([write] if self._form is not None else [])]
+        buttons = [self._start, self._stop, *([write] if self.form is not None else [])]
         self.body.children = [self._asking, ipywidgets.HBox(buttons), self._live, more]
         self._more = more
-        if self._form is not None:
+        if self.form is not None:
             self._asking.selected_index = 0
         self.every(REFRESH_S, self._draw)
         if stream is not None:
@@ -182,12 +182,12 @@ class WindowPanel(Panel):
         self._course.close()
 
     def _asked_form(self) -> WindowForm:
-        if self._form is None:
+        if self.form is None:
             raise WindowError(
                 "the panel shows a stream that code made, and has no form; give sources= for one, or make a panel of "
                 "its own: lnb.WindowPanel(sources={'name': table})"
             )
-        return self._form
+        return self.form
 
     def _make(self, asked: Asked) -> tuple[WindowQuery, StreamRun, Asked] | None:
         """Check what was asked, and start it. Beside the kernel: it may read files, or ask a broker."""
@@ -236,12 +236,9 @@ class WindowPanel(Panel):
         try:
             return work()
         except LeptonError as error:
-            if self._form is not None:
-                self._form.mark(error)
+            if self.form is not None:
+                self.form.mark(error)
             raise
-
-    def _changed(self) -> None:
-        """The form says something else."""
 
     def _value(self, watched: Watched) -> str:
         """The column that is drawn: the chosen one, or the first."""
@@ -264,10 +261,10 @@ class WindowPanel(Panel):
                 return
             self._drawn = state
             running = status is not None and not status.over and status is not Status.PENDING
-            self._start.disabled = running or (self._form is None and status is not Status.PENDING)
+            self._start.disabled = running or (self.form is None and status is not Status.PENDING)
             self._stop.disabled = not running
-            if self._form is not None:
-                self._form.disabled = running
+            if self.form is not None:
+                self.form.disabled = running
             self._live.layout.display = "" if batches else "none"
             self.say(HINT if watched is None else self._words(watched))
             if watched is not None and batches:

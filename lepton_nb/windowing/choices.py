@@ -53,7 +53,7 @@ _SIZE = Parameter("size", "Size", "duration", "1h", "how long a window is: 30s, 
 _EVERY = Parameter("every", "Every", "duration", "10m", "a new window begins this often")
 _OFFSET = Parameter("offset", "Offset", "duration", "0s", "moves all windows by this much: 30m", optional=True)
 _ZONE = Parameter(
-    "tz", "Time zone", "zone", "UTC", "windows of whole days are those of this zone, such as Europe/Paris", optional=True
+    "tz", "Time zone", "zone", "UTC", "whole days are those of this zone, such as Europe/Paris", optional=True
 )
 _STEP = Parameter("every", "Step", "duration", "10m", "a window grows by this much until it has its size")
 _GAP = Parameter("gap", "Gap", "duration", "30m", "a session ends where nothing comes for longer than this")
