@@ -19,6 +19,12 @@ STYLE = """<style>
 .lepton-panel th.number, .lepton-panel td.number { text-align: right; }
 .lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
+.lepton-grid > .lepton-cell { min-width: 0; }
+.lepton-grid > .lepton-cell > * { flex: 1 1 auto; min-width: 0; width: 100%; }
+@media (max-width: 800px) {
+  .lepton-grid { display: flex !important; flex-direction: column; }
+  .lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
+}
 .lepton-form { overflow: visible; }
 .lepton-panel .jupyter-button:focus-visible, .lepton-panel summary:focus-visible, .lepton-panel pre:focus-visible {
   outline: 2px solid #0072b2; outline-offset: 1px; }
