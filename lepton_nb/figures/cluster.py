@@ -6,6 +6,9 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from lepton_nb.cluster.history import ClusterColumns, ClusterHistory
 from lepton_nb.cluster.snapshot import ClusterSnapshot
 from lepton_nb.figures.axes import style, text
@@ -17,8 +20,11 @@ if TYPE_CHECKING:
 # More workers than these are named beside the plot: above it, they would need more than one row.
 WORKERS_IN_A_ROW = 4
 
-TIME = "time (s)"
-MARGIN = {"l": 60, "r": 20, "t": 70, "b": 50}
+TIME = "seconds watched"
+# Between two plots, of the height of both.
+GAP = 0.1
+
+MARGIN = {"l": 60, "r": 20, "t": 46, "b": 50}
 ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 BESIDE = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "traceorder": "normal"}
 
@@ -72,11 +78,11 @@ def tasks(history: ClusterHistory) -> go.Figure:
     """Tasks at work or next in line over time, one line a worker; grey: those that wait for a worker or other tasks."""
     columns = history.columns()
     lines = [
-        [None if busy is None or ready is None else busy + ready for busy, ready in zip(*pair, strict=True)]
-        for pair in ((columns.worker(name, "executing"), columns.worker(name, "ready")) for name in columns.workers)
+        _numbers(columns.worker(name, "executing")) + _numbers(columns.worker(name, "ready"))
+        for name in columns.workers
     ]
     traces = _lines(columns, lines, form=",d", suffix=" tasks")
-    traces.append(_grey(columns, columns.cluster("waiting"), "waiting", form=",d", suffix=" tasks waiting"))
+    traces.append(_grey(columns, _numbers(columns.cluster("waiting")), "waiting", form=",d", suffix=" tasks waiting"))
     return _figure(columns, "Tasks", [("tasks", 4, traces)])
 
 
@@ -88,12 +94,12 @@ def network(history: ClusterHistory) -> go.Figure:
     """
     columns = history.columns()
     halves = []
-    for number, way in enumerate(("received", "sent")):
-        lines = [_scaled(columns.worker(name, f"{way}_bytes_s"), 1e-6) for name in columns.workers]
+    for number, (way, short) in enumerate((("received", "in"), ("sent", "out"))):
+        lines = [_numbers(columns.worker(name, f"{way}_bytes_s"), 1e-6) for name in columns.workers]
         traces = _lines(columns, lines, form=".2f", suffix=f" MB/s {way}", legend=number == 0)
-        machine = _scaled(columns.cluster(f"machine_{way}_bytes_s"), 1e-6)
+        machine = _numbers(columns.cluster(f"machine_{way}_bytes_s"), 1e-6)
         traces.append(_grey(columns, machine, "whole machine", form=".2f", suffix=f" MB/s {way}", legend=number == 0))
-        halves.append((f"MB/s {way}", 0.1, traces))
+        halves.append((f"MB/s {short}", 0.1, traces))
     return _figure(columns, "Network", halves)
 
 
@@ -101,9 +107,9 @@ def gpu(history: ClusterHistory) -> go.Figure:
     """Use of each worker's GPU (above, in percent) and its memory (below, in GB) over time; says so where none is."""
     columns = history.columns()
     last = history.last
-    use = [columns.worker(name, "gpu_percent") for name in columns.workers]
-    held = [_scaled(columns.worker(name, "gpu_memory_bytes"), 1e-9) for name in columns.workers]
-    if last is not None and all(value is None for line in use + held for value in line):
+    use = [_numbers(columns.worker(name, "gpu_percent")) for name in columns.workers]
+    held = [_numbers(columns.worker(name, "gpu_memory_bytes"), 1e-9) for name in columns.workers]
+    if last is not None and all(np.isnan(line).all() for line in use + held):
         return _figure(
             columns, "GPU", [], nothing="<br>".join(["no GPU is used", *textwrap.wrap(text(last.reason), 50)])
         )
@@ -115,7 +121,7 @@ def gpu(history: ClusterHistory) -> go.Figure:
 
 
 Trace = dict[str, Any]
-Line = Sequence[float | None]
+Line = npt.NDArray[np.float64]
 
 
 def _one(
@@ -130,12 +136,13 @@ def _one(
     scale: float = 1,
 ) -> go.Figure:
     columns = history.columns()
-    lines = [_scaled(columns.worker(name, column), scale) for name in columns.workers]
+    lines = [_numbers(columns.worker(name, column), scale) for name in columns.workers]
     return _figure(columns, title, [(unit, least, _lines(columns, lines, form=form, suffix=suffix))])
 
 
-def _scaled(line: Line, scale: float) -> Line:
-    return [None if value is None else value * scale for value in line]
+def _numbers(values: Sequence[float | None], scale: float = 1) -> Line:
+    """NaN, which is a gap in a line, for None."""
+    return np.array(values, dtype=np.float64) * scale
 
 
 def _name(worker: str) -> str:
@@ -148,7 +155,7 @@ def _lines(
     """A line for each worker, a gap where it was not there."""
     return [
         {
-            "x": columns.seconds,
+            "x": np.array(columns.seconds),
             "y": line,
             "name": _name(name),
             "legendgroup": name,
@@ -162,7 +169,7 @@ def _lines(
 
 def _grey(columns: ClusterColumns, line: Line, name: str, *, form: str, suffix: str, legend: bool = True) -> Trace:
     return {
-        "x": columns.seconds,
+        "x": np.array(columns.seconds),
         "y": line,
         "name": name,
         "legendgroup": name,
@@ -175,29 +182,44 @@ def _grey(columns: ClusterColumns, line: Line, name: str, *, form: str, suffix: 
 def _figure(
     columns: ClusterColumns, title: str, halves: Sequence[tuple[str, float, list[Trace]]], nothing: str = ""
 ) -> go.Figure:
-    """Plots below each other on one axis of time. halves: the unit, what the axis reaches at least, and the traces."""
+    """Plots below each other on one axis of time. halves: the unit, what the axis reaches at least, and the traces.
+
+    In one step, which is cheaper than adding to a figure: a panel draws this each second.
+    """
     import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
 
     if not columns.seconds:
         nothing = "nothing has been measured yet"
-    figure = go.Figure() if nothing else make_subplots(rows=len(halves), shared_xaxes=True, vertical_spacing=0.08)
-    figure.update_layout(
-        title=title,
-        template="plotly_white",
-        height=300,
-        margin=MARGIN,
-        legend=ABOVE if len(columns.workers) <= WORKERS_IN_A_ROW else BESIDE,
-        hovermode="x unified",
-    )
+    layout: dict[str, Any] = {
+        "title": {
+            "text": title,
+            "x": 0,
+            "xref": "paper",
+            "y": 1,
+            "yref": "paper",
+            "yanchor": "bottom",
+            "pad": {"b": 10},
+        },
+        "template": "plotly_white",
+        "height": 300,
+        "margin": MARGIN,
+        "legend": ABOVE if len(columns.workers) <= WORKERS_IN_A_ROW else BESIDE,
+        "hovermode": "x unified",
+    }
     if nothing:
-        figure.add_annotation(text=nothing, showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
-        figure.update_xaxes(visible=False)
-        figure.update_yaxes(visible=False)
-        return figure
-    for row, (unit, least, traces) in enumerate(halves, start=1):
-        for trace in traces:
-            figure.add_scatter(mode="lines", row=row, col=1, **trace)
-        figure.update_yaxes(title=unit, rangemode="tozero", autorangeoptions={"include": [0, least]}, row=row, col=1)
-    figure.update_xaxes(title=TIME, row=len(halves), col=1)
-    return figure
+        said = {"text": nothing, "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+        return go.Figure([], layout | {"annotations": [said], "xaxis_visible": False, "yaxis_visible": False})
+    data = []
+    share = (1 + GAP) / len(halves)
+    for row, (unit, least, traces) in enumerate(halves):
+        axis = "y" if row == 0 else f"y{row + 1}"
+        top = 1 - row * share
+        layout[f"yaxis{axis[1:]}"] = {
+            "title": {"text": unit},
+            "domain": [max(0.0, top - share + GAP), top],
+            "rangemode": "tozero",
+            "autorangeoptions": {"include": [0, least]},
+        }
+        data += [{"type": "scatter", "mode": "lines", "yaxis": axis, **trace} for trace in traces]
+    layout["xaxis"] = {"title": {"text": TIME}, "anchor": axis}
+    return go.Figure(data, layout)

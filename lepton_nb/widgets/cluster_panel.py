@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from lepton_nb.cluster.choose import Backend
 from lepton_nb.cluster.history import ClusterHistory
 from lepton_nb.cluster.probe import probe_gpus
 from lepton_nb.cluster.session import Cluster
@@ -25,13 +26,20 @@ if TYPE_CHECKING:
 REFRESH_S = 1.0
 MOST_WORKERS = 1024
 
-_DRAWN: dict[str, Callable[[ClusterHistory], go.Figure]] = {
+Drawing = Callable[[ClusterHistory], "go.Figure"]
+
+_ALWAYS: dict[str, Drawing] = {
     "CPU of each worker": figures.cpu,
     "Memory of each worker": figures.memory_over_time,
     "Tasks of each worker": figures.tasks,
     "Network traffic of each worker": figures.network,
-    "GPU of each worker": figures.gpu,
 }
+_WITH_GPUS: dict[str, Drawing] = {"GPU of each worker": figures.gpu}
+
+
+def _drawn(backend: Backend) -> dict[str, Drawing]:
+    """By its label, each chart of a cluster. Why there is no GPU is told in words."""
+    return _ALWAYS | _WITH_GPUS if backend == "cuda" else _ALWAYS
 
 
 class ClusterPanel(Panel):
@@ -74,25 +82,25 @@ class ClusterPanel(Panel):
         self._size = Form([_count("workers", "Workers", 2, "Have just this many workers")], columns=1)
         self._bounds = Form(
             [
-                _count("minimum", "At least", 1, "The fewest workers, without load"),
-                _count("maximum", "At most", 2, "The most workers, under load"),
+                _count("minimum", "Adapt from", 1, "The fewest workers, without load"),
+                _count("maximum", "Adapt to", 2, "The most workers, under load"),
             ]
         )
         self._scale_button = self.button("Scale", self._scale, help="Have just this many workers")
         self._adapt_button = self.button("Adapt", self._adapt, help="Let the number of workers follow the load")
         self._stop_button = self.button("Stop", self._stop, icon="stop", help="End all workers and the scheduler")
         self._stop_button.button_style = "danger"
-        self._controls = ipywidgets.VBox(
-            [
-                ipywidgets.HBox([self._size.view, self._scale_button]),
-                ipywidgets.HBox([self._bounds.view, self._adapt_button]),
-                ipywidgets.HBox([self._stop_button]),
-            ]
+        forms = ipywidgets.GridBox(
+            [self._size.view, self._bounds.view],
+            layout=ipywidgets.Layout(grid_template_columns="minmax(0, 1fr) minmax(0, 2fr)", grid_gap="0 1.5rem"),
         )
+        forms.add_class("lepton-grid")
+        buttons = ipywidgets.HBox([self._scale_button, self._adapt_button, self._stop_button])
+        self._controls = ipywidgets.VBox([forms, buttons])
 
     def _make_instruments(self) -> None:
         self._table = ipywidgets.HTML()
-        self._charts = {label: LiveChart(draw(self._history), label=label) for label, draw in _DRAWN.items()}
+        self._charts = {label: LiveChart(draw(self._history), label=label) for label, draw in _drawn("cuda").items()}
         layout = ipywidgets.Layout(grid_template_columns="repeat(auto-fit, minmax(24rem, 1fr))", width="100%")
         self._grid = ipywidgets.GridBox([], layout=layout)
         self._worker = ipywidgets.Dropdown(description="Worker", tooltip="Whose log to show")
@@ -131,8 +139,7 @@ class ClusterPanel(Panel):
         with self._changing:
             self._cluster, self._owned, self._history = cluster, owned, ClusterHistory()
         self._hide_log()
-        shown = [chart for label, chart in self._charts.items() if cluster.backend == "cuda" or "GPU" not in label]
-        self._grid.children = shown
+        self._grid.children = [self._charts[label] for label in _drawn(cluster.backend)]
         self._enable_controls()
         self._look()
         last = self._history.last
@@ -179,7 +186,7 @@ class ClusterPanel(Panel):
             kept = self._worker.value
             self._worker.options = names
             self._worker.value = kept if kept in names else next(iter(names), None)
-        for label, draw in _DRAWN.items():
+        for label, draw in _drawn(snapshot.backend).items():
             self._charts[label].show(draw(self._history))
 
     def _scale(self) -> None:
@@ -256,9 +263,7 @@ class ClusterPanel(Panel):
         history = self._history
         if history.last is None:
             return []
-        drawn = [
-            draw(history) for label, draw in _DRAWN.items() if history.last.backend == "cuda" or "GPU" not in label
-        ]
+        drawn = [draw(history) for draw in _drawn(history.last.backend).values()]
         return [figures.memory(history.last), *(drawn if len(history) > 1 else [])]
 
     def summary(self) -> str:

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 
 import pytest
 from clusters import a_history, a_snapshot, a_worker
@@ -16,7 +17,11 @@ def said(figure):
 
 
 def lines(figure):
-    return {line.name: list(line.y) for line in figure.data}
+    return {line.name: points(line) for line in figure.data}
+
+
+def points(line):
+    return [None if math.isnan(y) else y for y in line.y]
 
 
 def test_a_bar_shows_used_free_and_spilled_memory_in_gigabytes():
@@ -54,20 +59,20 @@ def test_tasks_are_those_at_work_and_next_in_line_and_those_that_wait():
 def test_network_shows_received_above_sent_in_megabytes():
     worker = a_worker(0, received_bytes_s=2e6, sent_bytes_s=3e6)
     figure = figures.network(a_history(a_snapshot(1.0, worker, machine_received_bytes_s=7e6, machine_sent_bytes_s=8e6)))
-    assert [(line.name, line.yaxis, list(line.y)) for line in figure.data] == [
+    assert [(line.name, line.yaxis, points(line)) for line in figure.data] == [
         ("worker 0", "y", [2.0]),
         ("whole machine", "y", [7.0]),
         ("worker 0", "y2", [3.0]),
         ("whole machine", "y2", [8.0]),
     ]
-    assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == ("MB/s received", "MB/s sent")
+    assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == ("MB/s in", "MB/s out")
     assert [line.showlegend for line in figure.data] == [True, True, False, False]
 
 
 def test_gpus_show_use_and_memory_and_a_cluster_without_says_so_with_the_reason():
     busy = a_worker(0, gpu_percent=40.0, gpu_memory_bytes=3 * 10**9)
     figure = figures.gpu(a_history(a_snapshot(1.0, busy, a_worker(1))))
-    assert [list(line.y) for line in figure.data] == [[40.0], [None], [3.0], [None]]
+    assert [points(line) for line in figure.data] == [[40.0], [None], [3.0], [None]]
     none = figures.gpu(a_history(a_snapshot(1.0, a_worker(0), reason="CPU backend: 1 < 2")))
     assert not none.data
     assert said(none) == ["no GPU is used<br>CPU backend: 1 &lt; 2"]
