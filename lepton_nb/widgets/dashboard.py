@@ -55,7 +55,7 @@ class Dashboard(Panel):
             ]
         )
         self._choice = ipywidgets.SelectMultiple(
-            description="Show only", description_tooltip="Lines to show in all charts; none chosen shows all"
+            description="Show only", tooltip="Lines to show in all charts; none chosen shows all"
         )
         self._choice.observe(lambda _: self._filter(), "value")
         shared = [self.button("Show this time", self._set_range), self.button("Show all", self._reset, icon="undo")]

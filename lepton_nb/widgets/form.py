@@ -59,10 +59,9 @@ class _Entry:
         self.field = field
         style = {"description_width": "9.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
-        common = {"description": field.label, "description_tooltip": field.help or None, "style": style}
-        common |= {"layout": layout, "tooltip": field.help or None}
+        common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
         if field.choices is not None and field.multiple:
-            layout.height = f"{1.6 * min(6, max(2, len(field.choices)))}rem"
+            layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
         elif field.choices is not None:
             self.input = ipywidgets.Dropdown(options=list(field.choices), **common)
@@ -95,6 +94,11 @@ class _Entry:
         self.fault.layout.display = "" if fault else "none"
 
 
+def _height(choices: Sequence[tuple[str, Any]]) -> str:
+    """Of a list to choose several from."""
+    return f"{1.2 * min(4, max(2, len(choices))) + 0.3:.1f}rem"
+
+
 class Form:
     """Fields as inputs in a grid of so many columns; `view` is what is shown.
 
@@ -125,12 +129,23 @@ class Form:
         """What the form asks for."""
         return tuple(entry.field for entry in self._entries.values())
 
-    def values(self) -> dict[str, Any]:
-        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault."""
+    def value(self, name: str) -> Any:
+        """The typed value of one field. Raises LeptonError where there is none, and marks nothing."""
+        entry = self._entry(name)
+        try:
+            return entry.value()
+        except ValueError as error:
+            raise LeptonError(f"{entry.field.label} {error}", fields=(name,)) from None
+
+    def values(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault.
+
+        names: the fields to read, such as those that are shown; all if left out.
+        """
         found, faults = {}, {}
-        for name, entry in self._entries.items():
+        for name in self._entries if names is None else names:
             try:
-                found[name] = entry.value()
+                found[name] = self._entry(name).value()
             except ValueError as error:
                 faults[name] = str(error)
         self.mark(faults)
@@ -150,15 +165,16 @@ class Form:
             self._entry(name).set(value)
 
     def choose(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
-        """Give a field other choices; what was chosen stays chosen where it is still there."""
+        """Give a field other choices; what was chosen stays chosen where it is still there, else the first one is."""
         entry = self._entry(name)
         entry.field = Field(**{key: getattr(entry.field, key) for key in Field.__slots__} | {"choices": choices})
         kept, values = entry.input.value, [value for _, value in choices]
         entry.input.options = list(choices)
         if entry.field.multiple:
+            entry.input.layout.height = _height(choices)
             entry.input.value = tuple(value for value in kept if value in values)
-        elif kept in values:
-            entry.input.value = kept
+        elif values:
+            entry.input.value = kept if kept in values else values[0]
 
     def show_only(self, names: Iterable[str]) -> None:
         """Hide all fields but these."""

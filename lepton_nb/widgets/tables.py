@@ -1,0 +1,58 @@
+"""Small tables and numbers as HTML that screen readers can walk."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from lepton_nb.windowing.progress import moment_text
+
+LONGEST = 80
+
+
+def table_html(table: pl.DataFrame, caption: str) -> str:
+    """The rows of a small table, under its caption. Times are in UTC, to the second."""
+    number = [' class="number"' if dtype.is_numeric() else "" for dtype in table.dtypes]
+    names = [
+        f'<th scope="col"{style}>{html.escape(name)}</th>' for name, style in zip(table.columns, number, strict=True)
+    ]
+    columns = [cells(column) for column in table.get_columns()]
+    rows = [
+        "".join(f"<td{style}>{html.escape(words)}</td>" for words, style in zip(row, number, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    head = f"<thead><tr>{''.join(names)}</tr></thead>"
+    return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+
+
+def facts_html(facts: Sequence[tuple[str, str]]) -> str:
+    """Labels and values, side by side."""
+    pairs = "".join(f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts)
+    return f'<dl class="lepton-facts">{pairs}</dl>' if pairs else ""
+
+
+def cells(column: pl.Series) -> list[str]:
+    """Values as a reader sees them: floats with as many decimals as give the largest of them five digits."""
+    decimals = 0
+    if column.dtype.is_float():
+        largest = max((abs(value) for value in column if value is not None and math.isfinite(value)), default=0.0)
+        decimals = min(6, max(0, 4 - math.floor(math.log10(largest)))) if largest else 0
+    return [cell(value, decimals) for value in column]
+
+
+def cell(value: Any, decimals: int = 0) -> str:
+    """A value as a reader sees it, cut off where it is long."""
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:,.{decimals}f}"
+    if isinstance(value, date):
+        return moment_text(value)
+    words = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
