@@ -59,8 +59,7 @@ class _Entry:
         self.field = field
         style = {"description_width": "9.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
-        common: dict[str, Any] = {"description": field.label, "style": style}
-        common |= {"layout": layout, "tooltip": field.help or None}
+        common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
         if field.choices is not None and field.multiple:
             layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)

@@ -20,6 +20,12 @@ STYLE = """<style>
 .lepton-panel pre.lepton-log, .lepton-error pre { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
+.lepton-grid > .lepton-cell { min-width: 0; }
+.lepton-grid > .lepton-cell > * { flex: 1 1 auto; min-width: 0; width: 100%; }
+@media (max-width: 800px) {
+  .lepton-grid { display: flex !important; flex-direction: column; }
+  .lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
+}
 .lepton-form { overflow: visible; }
 .lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
 .lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }
