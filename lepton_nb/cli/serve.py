@@ -40,7 +40,7 @@ def lab(folder: Path | None, *, port: int, browser: bool) -> int:
 
 
 def jupyter_environment() -> dict[str, str]:
-    """Ours with our page template and settings first, and this environment's kernels before those of the home folder."""
+    """Ours with our page template and settings first, and this environment's kernels before those of the home."""
     ours = {"JUPYTER_PATH": TEMPLATES, "JUPYTER_CONFIG_PATH": TEMPLATES / "config"}
     paths = {name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])]) for name, path in ours.items()}
     return os.environ | paths | {"JUPYTER_PREFER_ENV_PATH": "1"}
