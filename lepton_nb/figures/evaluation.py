@@ -83,7 +83,7 @@ def precision_recall(
             line={**style(number), "width": 2},
             hovertemplate="recall %{x:.3f}<br>precision %{y:.3f}<br>from the score %{customdata:.3f} on<extra></extra>",
         )
-    lay_out(figure, title, "recall (share of the ones that were found)", "precision (share of the found that are ones)")
+    lay_out(figure, title, "recall", "precision")
     return make_square(figure)
 
 
@@ -132,13 +132,14 @@ def confusion_matrix(
         x=names,
         y=names,
         z=100 * shares,
-        customdata=counts,
+        # A template cannot format customdata in a heatmap.
+        text=[[f"{count:,}" for count in row] for row in counts],
         zmin=0,
         zmax=100,
         colorscale="Blues",
         colorbar={"title": {"text": "share of the<br>observed class"}, "ticksuffix": " %"},
-        texttemplate="%{customdata:,}<br>%{z:.1f} %" if counts.size <= MOST_CELLS_WITH_TEXT else None,
-        hovertemplate="observed %{y}, predicted %{x}<br>%{customdata:,} rows, %{z:.1f} % of them<extra></extra>",
+        texttemplate="%{text}<br>%{z:.1f} %" if counts.size <= MOST_CELLS_WITH_TEXT else None,
+        hovertemplate="observed %{y}, predicted %{x}<br>%{text} rows, %{z:.1f} % of them<extra></extra>",
         xgap=2,
         ygap=2,
     )

@@ -103,7 +103,7 @@ def test_confusion_matrix_shows_numbers_and_shares_of_the_observed_class():
     target, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.2])
     figure = lnb.figures.evaluation.confusion_matrix(target, scores, threshold=0.25, classes=["on time", "late"])
     cells = figure.data[0]
-    np.testing.assert_array_equal(cells.customdata, [[2, 2], [1, 1]])
+    assert [list(row) for row in cells.text] == [["2", "2"], ["1", "1"]]
     np.testing.assert_array_equal(cells.z, [[50, 50], [50, 50]])
     assert figure.layout.xaxis.title.text == "predicted class (late from 0.25 on)"
     with pytest.raises(lnb.TrainingError, match="a name for each of the 2 classes"):
