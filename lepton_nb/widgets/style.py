@@ -1,0 +1,25 @@
+"""How panels look: JupyterLab's own colours, which Voilà has too, so that light and dark follow the page."""
+
+STYLE = """<style>
+.lepton-panel { border: 1px solid var(--jp-border-color2, #ccc); border-radius: 4px; padding: 8px 14px 12px;
+  background: var(--jp-layout-color1, transparent); color: var(--jp-ui-font-color1, inherit); overflow: visible; }
+.lepton-panel .widget-html, .lepton-panel .widget-html-content { line-height: 1.45; height: auto; }
+.lepton-panel .widget-html-content { width: 100%; color: var(--jp-ui-font-color1, inherit); }
+.lepton-title { font-size: 1.15rem; font-weight: 600; margin: 2px 0 0; }
+.lepton-status { color: var(--jp-ui-font-color1, inherit); opacity: .85; min-height: 1.45em; }
+.lepton-fault { color: var(--jp-error-color0, #b00020); font-size: .9em; }
+.lepton-error { border-left: 4px solid var(--jp-error-color1, #d32f2f); background: var(--jp-layout-color2, #f3f3f3);
+  padding: 6px 10px; margin: 4px 0; overflow-wrap: anywhere; }
+.lepton-error summary { cursor: pointer; margin-top: 4px; }
+.lepton-error pre { max-height: 16rem; overflow: auto; font-size: .8rem; white-space: pre; }
+.lepton-panel table { border-collapse: collapse; width: 100%; font-size: .87rem; }
+.lepton-panel caption { text-align: left; font-weight: 600; padding: 4px 0; color: var(--jp-ui-font-color1, inherit); }
+.lepton-panel th, .lepton-panel td { padding: 3px 10px 3px 0; text-align: left;
+  border-bottom: 1px solid var(--jp-border-color2, #ddd); font-variant-numeric: tabular-nums; }
+.lepton-panel th.number, .lepton-panel td.number { text-align: right; }
+.lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
+  background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
+.lepton-form { overflow: visible; }
+.lepton-panel .jupyter-button:focus-visible, .lepton-panel summary:focus-visible, .lepton-panel pre:focus-visible {
+  outline: 2px solid #0072b2; outline-offset: 1px; }
+</style>"""
