@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,14 +67,3 @@ def along(x: Array, y: Array, points: int) -> npt.NDArray[np.int64]:
     way = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
     kept = np.searchsorted(way, np.linspace(0.0, way[-1], points - 1))
     return np.unique(np.append(kept, x.size - 1))
-
-
-def extremes(y: Array, points: int) -> npt.NDArray[np.int64]:
-    """Which of the points of a line to draw: about `points`, the lowest and highest of each stretch, and both ends."""
-    if y.size <= points:
-        return np.arange(y.size)
-    edges = np.linspace(0, y.size, points // 2, dtype=np.int64)
-    kept = [0, y.size - 1]
-    for start, end in itertools.pairwise(edges):
-        kept += [start + int(y[start:end].argmin()), start + int(y[start:end].argmax())]
-    return np.unique(np.array(kept, dtype=np.int64))

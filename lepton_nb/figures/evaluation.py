@@ -15,6 +15,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.figures.drawing import Array, add_diagonal, along, lay_out, make_square, style, text
 from lepton_nb.figures.palette import COLOURS, GREY
 from lepton_nb.training.metrics import calibration_bins, confusion, precision_recall_curve, roc_curve
+from lepton_nb.training.spec import Task
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -288,3 +289,38 @@ def _numbers(target: Array, predictions: Scores) -> Iterator[tuple[str, Array, A
         if not (np.isfinite(values).all() and np.isfinite(truth).all()):
             raise TrainingError("the target or the predictions hold NaN or infinite values; drop those rows")
         yield name, truth.reshape(-1), values.reshape(-1)
+
+
+def fitting(
+    task: Task,
+    target: Array,
+    predictions: Scores,
+    *,
+    threshold: float = 0.5,
+    classes: Sequence[str] | None = None,
+    unit: str = "",
+) -> dict[str, go.Figure]:
+    """The figures that fit a task, by what they show; the confusion matrix is that of the first model.
+
+    target: (rows,) or (rows, steps); predictions: name → what `predict` gives. A curve that needs both classes is left
+    out where one is absent.
+    """
+    truth = np.asarray(target).reshape(-1)
+    flat = {}
+    for name, given in _named(predictions).items():
+        values = np.asarray(given)
+        flat[name] = values.reshape(-1, values.shape[-1]) if task == "multiclass" else values.reshape(-1)
+    if task == "regression":
+        return {
+            "Observed and predicted": predicted_against_observed(truth, flat, unit=unit),
+            "Residuals": residuals(truth, flat, unit=unit),
+        }
+    found = {}
+    if np.unique(truth).size > 1:
+        found["ROC"] = roc(truth, flat, classes=classes)
+        found["Precision and recall"] = precision_recall(truth, flat, classes=classes)
+    first = next(iter(flat.values()))
+    found["Confusion"] = confusion_matrix(truth, first, threshold=threshold, classes=classes)
+    if task == "binary":
+        found["Calibration"] = calibration(truth, flat)
+    return found

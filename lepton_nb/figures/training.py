@@ -9,9 +9,10 @@ import numpy as np
 import polars as pl
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.figures.drawing import extremes, lay_out, say, style, text
+from lepton_nb.figures.drawing import lay_out, say, style, text
 from lepton_nb.figures.evaluation import calibration, roc
 from lepton_nb.figures.palette import COLOURS
+from lepton_nb.figures.reduce import thin
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -102,7 +103,7 @@ def curves(
     """Any columns of one or several runs' histories, such as "gradient_norm" or "validation_auc".
 
     tables: `run.history` or `run.steps`, or name → such a table. What is null leaves no gap. A line of more than 2,000
-    points is drawn through the lowest and highest of each stretch; numbers above 0 that differ a hundredfold are on a
+    points is thinned so that it looks the same; numbers above 0 that differ a hundredfold are on a
     logarithmic axis. Raises TrainingError if there is no run or no column, or a table lacks one.
     """
     import plotly.graph_objects as go
@@ -121,11 +122,12 @@ def curves(
                     raise TrainingError.unknown("column", needed, table.columns)
             known = table.drop_nulls([against, column])
             y = known[column].to_numpy()
-            kept = extremes(y, LINE_POINTS)
+            x = known[against].cast(pl.Float64).to_numpy()
+            kept = thin(x, y, LINE_POINTS)
             drawn.append(y[kept])
             label = _label(column)
             figure.add_scatter(
-                x=known[against].to_numpy()[kept],
+                x=x[kept],
                 y=y[kept],
                 mode="lines+markers" if kept.size <= 50 else "lines",
                 name=(f"{text(name)}, {label}" if len(columns) > 1 else text(name)) if name else label,

@@ -157,3 +157,19 @@ def test_residuals_that_are_all_alike_and_targets_of_several_steps_can_be_drawn(
 def test_regression_figures_refuse_what_they_cannot_draw(draw, target, predictions, message):
     with pytest.raises(lnb.TrainingError, match=message):
         getattr(lnb.figures.evaluation, draw)(target, predictions)
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "predictions", "names"),
+    [
+        ("binary", TARGET, SCORES, ["ROC", "Precision and recall", "Confusion", "Calibration"]),
+        ("binary", np.ones(3), np.array([0.1, 0.8, 0.9]), ["Confusion", "Calibration"]),
+        ("multiclass", np.array([0, 1, 2]), np.eye(3), ["ROC", "Precision and recall", "Confusion"]),
+        ("multiclass", np.array([[0, 1]]), np.eye(2)[None], ["ROC", "Precision and recall", "Confusion"]),
+        ("regression", np.ones((2, 3)), np.zeros((2, 3)), ["Observed and predicted", "Residuals"]),
+    ],
+)  # fmt: skip
+def test_each_task_has_the_figures_that_fit(task, target, predictions, names):
+    found = lnb.figures.evaluation.fitting(task, target, {"net": predictions})
+    assert [*found] == names
+    assert all(figure.data for figure in found.values())
