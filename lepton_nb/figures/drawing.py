@@ -67,3 +67,14 @@ def along(x: Array, y: Array, points: int) -> npt.NDArray[np.int64]:
     way = np.append(0.0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
     kept = np.searchsorted(way, np.linspace(0.0, way[-1], points - 1))
     return np.unique(np.append(kept, x.size - 1))
+
+
+def compact(figure: go.Figure, height: int) -> go.Figure:
+    """Make `figure` as low as `height` pixels, with its legend in a line above, for a place among others on a page."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 64, "r": 16, "t": 56 if figure.layout.title.text else 34, "b": 48},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"},
+        title={"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top", "font": {"size": 15}},
+    )
+    return figure

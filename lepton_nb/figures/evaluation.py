@@ -129,12 +129,13 @@ def confusion_matrix(
     names = [text(name) for name in _class_names(classes, len(counts))]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = go.Figure()
+    # The first class at the top, as in a table.
     figure.add_heatmap(
         x=names,
-        y=names,
-        z=100 * shares,
+        y=names[::-1],
+        z=100 * shares[::-1],
         # A template cannot format customdata in a heatmap.
-        text=[[f"{count:,}" for count in row] for row in counts],
+        text=[[f"{count:,}" for count in row] for row in counts[::-1]],
         zmin=0,
         zmax=100,
         colorscale="Blues",
@@ -147,9 +148,7 @@ def confusion_matrix(
     one = f" ({names[1]} from {threshold:g} on)" if np.ndim(scores) == 1 else ""
     lay_out(figure, title, "predicted class" + one, "observed class")
     figure.update_xaxes(type="category", constrain="domain", showgrid=False)
-    figure.update_yaxes(
-        type="category", autorange="reversed", scaleanchor="x", scaleratio=1, constrain="domain", showgrid=False
-    )
+    figure.update_yaxes(type="category", scaleanchor="x", scaleratio=1, constrain="domain", showgrid=False)
     return figure
 
 

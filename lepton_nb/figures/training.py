@@ -140,6 +140,9 @@ def curves(
     every = np.concatenate(drawn)
     if not every.size:
         say(figure, "nothing was measured yet")
+    elif every.min() == every.max():
+        around = 0.1 * abs(every[0]) or 1.0
+        figure.update_yaxes(range=[every[0] - around, every[0] + around])
     elif every.min() > 0 and every.max() >= 100 * every.min():
         figure.update_yaxes(type="log")
     return figure
@@ -157,6 +160,8 @@ def throughput(usage: pl.DataFrame, *, title: str = "") -> go.Figure:
         for needed in ("rank", "host", "rows", "rows_per_s", "cpu_s", "elapsed_s", "memory_bytes"):
             if needed not in usage.columns:
                 raise TrainingError.unknown("column", needed, usage.columns)
+        # The first rank at the top.
+        usage = usage.sort("rank", descending=True)
         cores = usage["cpu_s"] / usage["elapsed_s"].clip(1e-9)
         figure.add_bar(
             x=usage["rows_per_s"].fill_null(0).to_numpy(),
@@ -176,7 +181,6 @@ def throughput(usage: pl.DataFrame, *, title: str = "") -> go.Figure:
     lay_out(figure, title, "rows / s", "")
     figure.update_layout(showlegend=False, height=180 + 40 * usage.height)
     figure.update_xaxes(rangemode="tozero")
-    figure.update_yaxes(autorange="reversed")
     return figure
 
 

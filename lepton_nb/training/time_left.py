@@ -52,3 +52,15 @@ def _work(progress: list[Progress]) -> list[tuple[float, int]]:
 
 def _working(event: Progress) -> bool:
     return bool(event.values.get("phase", "training") == "training")
+
+
+def in_words(seconds: float) -> str:
+    """A time for people: "less than 5 s", "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 5:
+        return "less than 5 s"
+    if seconds < 60:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h" + (f" {minutes % 60} min" if minutes % 60 else "")

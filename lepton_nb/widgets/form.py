@@ -62,7 +62,7 @@ class _Entry:
         common = {"description": field.label, "description_tooltip": field.help or None, "style": style}
         common |= {"layout": layout, "tooltip": field.help or None}
         if field.choices is not None and field.multiple:
-            layout.height = f"{1.6 * min(6, max(2, len(field.choices)))}rem"
+            layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
         elif field.choices is not None:
             self.input = ipywidgets.Dropdown(options=list(field.choices), **common)
@@ -72,7 +72,7 @@ class _Entry:
             self.input = ipywidgets.Text(placeholder="default" if field.optional else "", **common)
         self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 9.7rem"))
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
-        if field.default is not None or field.optional:
+        if field.default is not None or (field.optional and field.choices is None):
             self.set(field.default)
 
     def value(self) -> Any:
@@ -82,8 +82,11 @@ class _Entry:
         return bool(self.input.value) if self.field.kind is bool else self.field.read(self.input.value)
 
     def set(self, value: Any) -> None:
-        if self.field.choices is not None:
-            self.input.value = tuple(value or ()) if self.field.multiple else value
+        if self.field.choices is not None and not self.field.multiple:
+            # By its place: a value of None would be no choice at all.
+            self.input.index = [choice for _, choice in self.field.choices].index(value)
+        elif self.field.choices is not None:
+            self.input.value = tuple(value or ())
         elif self.field.kind is bool:
             self.input.value = bool(value)
         else:
@@ -93,6 +96,10 @@ class _Entry:
         text = f'<span role="alert" class="lepton-fault">{html.escape(fault)}</span>' if fault else ""
         self.fault.value = text
         self.fault.layout.display = "" if fault else "none"
+
+
+def _height(choices: Sequence[Any]) -> str:
+    return f"{1.6 * min(6, max(2, len(choices)))}rem"
 
 
 class Form:
@@ -139,6 +146,14 @@ class Form:
             raise LeptonError(said, fields=tuple(faults))
         return found
 
+    def value(self, name: str) -> Any:
+        """The typed value of one field. Raises LeptonError where there is none."""
+        entry = self._entry(name)
+        try:
+            return entry.value()
+        except ValueError as error:
+            raise LeptonError(f"{entry.field.label} {error}", fields=(name,)) from None
+
     def mark(self, faults: Mapping[str, str]) -> None:
         """Tell faults below the inputs that they are of, by the names of the fields, and clear all others."""
         for name, entry in self._entries.items():
@@ -150,15 +165,16 @@ class Form:
             self._entry(name).set(value)
 
     def choose(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
-        """Give a field other choices; what was chosen stays chosen where it is still there."""
+        """Give a field other choices; what was chosen stays chosen where it is still there, else the first is."""
         entry = self._entry(name)
         entry.field = Field(**{key: getattr(entry.field, key) for key in Field.__slots__} | {"choices": choices})
         kept, values = entry.input.value, [value for _, value in choices]
         entry.input.options = list(choices)
         if entry.field.multiple:
+            entry.input.layout.height = _height(choices)
             entry.input.value = tuple(value for value in kept if value in values)
-        elif kept in values:
-            entry.input.value = kept
+        elif values:
+            entry.set(kept if kept in values else values[0])
 
     def show_only(self, names: Iterable[str]) -> None:
         """Hide all fields but these."""

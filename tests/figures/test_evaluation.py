@@ -103,7 +103,7 @@ def test_confusion_matrix_shows_numbers_and_shares_of_the_observed_class():
     target, scores = np.array([0, 0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.2])
     figure = lnb.figures.evaluation.confusion_matrix(target, scores, threshold=0.25, classes=["on time", "late"])
     cells = figure.data[0]
-    assert [list(row) for row in cells.text] == [["2", "2"], ["1", "1"]]
+    assert [list(row) for row in cells.text] == [["1", "1"], ["2", "2"]]
     np.testing.assert_array_equal(cells.z, [[50, 50], [50, 50]])
     assert figure.layout.xaxis.title.text == "predicted class (late from 0.25 on)"
     with pytest.raises(lnb.TrainingError, match="a name for each of the 2 classes"):
@@ -112,7 +112,8 @@ def test_confusion_matrix_shows_numbers_and_shares_of_the_observed_class():
 
 def test_a_class_that_does_not_occur_has_shares_of_nothing():
     figure = lnb.figures.evaluation.confusion_matrix(np.array([0, 1]), np.array([[0.6, 0.2, 0.2], [0.2, 0.1, 0.7]]))
-    np.testing.assert_array_equal(figure.data[0].z, [[100, 0, 0], [0, 0, 100], [0, 0, 0]])
+    assert list(figure.data[0].y) == ["2", "1", "0"]
+    np.testing.assert_array_equal(figure.data[0].z, [[0, 0, 0], [0, 0, 100], [100, 0, 0]])
     assert figure.layout.xaxis.title.text == "predicted class"
 
 

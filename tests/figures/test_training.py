@@ -125,6 +125,11 @@ def test_curves_refuse_what_they_cannot_draw(tables, columns, against, message):
         lnb.figures.training.curves(tables, *columns, against=against)
 
 
+def test_numbers_that_are_all_alike_have_little_room_around_them():
+    figure = lnb.figures.training.curves(MEASURED.with_columns(loss=pl.lit(0.5)), "loss")
+    assert list(figure.layout.yaxis.range) == pytest.approx([0.45, 0.55])
+
+
 def test_throughput_has_a_bar_for_each_rank():
     usage = pl.DataFrame(
         {
@@ -134,8 +139,8 @@ def test_throughput_has_a_bar_for_each_rank():
     )  # fmt: skip
     figure = lnb.figures.training.throughput(usage)
     bars = figure.data[0]
-    assert (list(bars.x), list(bars.y)) == ([1e5, 0], ["rank 0", "rank 1"])
-    assert [tuple(each) for each in bars.customdata] == [("a", 500, 2.0, 1.0), ("&lt;b&gt;", 480, 1.0, 2.0)]
+    assert (list(bars.x), list(bars.y)) == ([0, 1e5], ["rank 1", "rank 0"])
+    assert [tuple(each) for each in bars.customdata] == [("&lt;b&gt;", 480, 1.0, 2.0), ("a", 500, 2.0, 1.0)]
     assert figure.layout.xaxis.title.text == "rows / s"
     assert "no rank" in lnb.figures.training.throughput(pl.DataFrame()).layout.annotations[0].text
     with pytest.raises(lnb.TrainingError, match="'rows_per_s'"):

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from lepton_nb.events import Failed, Finished, Progress, Started
-from lepton_nb.training.time_left import time_left_s
+from lepton_nb.training.time_left import in_words, time_left_s
 
 START_S = 1_700_000_000.0
 
@@ -75,3 +75,11 @@ def test_the_pause_between_epochs_is_part_of_a_long_runs_pace():
 def test_a_run_that_is_over_has_nothing_left():
     assert time_left_s([*steady(), Finished(run="r")], START_S + 20) == 0
     assert time_left_s([*steady(), Failed(run="r", error=ValueError())], START_S + 20) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "less than 5 s"), (42, "40 s"), (59, "60 s"), (90, "2 min"), (3_590, "1 h"), (12_060, "3 h 21 min")],
+)
+def test_times_are_told_in_words(seconds, words):
+    assert in_words(seconds) == words
