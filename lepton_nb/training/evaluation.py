@@ -35,8 +35,9 @@ class Evaluation:
         kept = np.sort(np.random.default_rng(seed).permutation(len(self.target))[:count])
         predictions = self.predictions[kept]
         columns: dict[str, Any] = {"observed": self.target[kept]}
-        if self.task == "multiclass":
+        if self.task != "regression":
             columns["observed"] = columns["observed"].astype(np.int64)
+        if self.task == "multiclass":
             columns["predicted"] = predictions.argmax(axis=-1)
             columns["probability"] = predictions.max(axis=-1)
         else:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lepton_nb.widgets.subshells import keep_subshells
+
 if TYPE_CHECKING:
     from lepton_nb.widgets.chart import LiveChart
+    from lepton_nb.widgets.dashboard import Dashboard
 
-_NAMES = {"LiveChart": "lepton_nb.widgets.chart"}
+keep_subshells()
 
-__all__ = ["LiveChart"]
+_NAMES = {
+    "Dashboard": "lepton_nb.widgets.dashboard",
+    "LiveChart": "lepton_nb.widgets.chart",
+}
+
+__all__ = ["Dashboard", "LiveChart"]
 
 
 def __getattr__(name: str) -> Any:

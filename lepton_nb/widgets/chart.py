@@ -12,6 +12,7 @@ import traitlets
 from ipywidgets import widget_serialization
 
 from lepton_nb.errors import LeptonError
+from lepton_nb.figures.plotly_js import TRACES
 from lepton_nb.figures.reduce import Floats
 from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, jsonable, times
 from lepton_nb.figures.words import describe
@@ -44,6 +45,8 @@ class LiveChart(anywidget.AnyWidget):
     _library = traitlets.Any().tag(sync=True, **widget_serialization)
     _frame = traitlets.Any().tag(sync=True, to_json=lambda _, chart: chart._state(), from_json=lambda value, _: value)
     label = traitlets.Unicode().tag(sync=True)
+    # Names of traces that are not drawn.
+    hidden: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
     x_range: Any = traitlets.List(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(self, figure: go.Figure, *, label: str = "", summary: Callable[[], str] | None = None) -> None:
@@ -64,6 +67,18 @@ class LiveChart(anywidget.AnyWidget):
         super().__init__(_library=library(), label=label or str(title or "Chart"))
         self.on_msg(self._heard)
         self.observe(self._moved, "x_range")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its traces."""
+        with self._changing:
+            return tuple(dict.fromkeys(one.name for one in self._series if one.name))
+
+    @property
+    def over_time(self) -> bool:
+        """True where its x axis has times."""
+        with self._changing:
+            return (self._layout.get("xaxis") or {}).get("type") == "date"
 
     @property
     def figure(self) -> go.Figure:
@@ -118,6 +133,7 @@ class LiveChart(anywidget.AnyWidget):
 
     def _take(self, figure: go.Figure) -> bool:
         """Note how `figure` differs from what is there; False where it does not."""
+        check_traces(figure)
         series = [Series(trace.to_plotly_json()) for trace in figure.data]
         layout = jsonable(figure.layout.to_plotly_json())
         for one in series:
@@ -252,6 +268,16 @@ class LiveChart(anywidget.AnyWidget):
     def _thin_again(self) -> None:
         """What is thinned depends on the pixels and on the part that is shown."""
         self._stale |= {index for index, one in enumerate(self._series) if one.thins(FEWEST_POINTS)}
+
+
+def check_traces(figure: go.Figure) -> None:
+    """Raises LeptonError for what the plotly.js of the package does not draw."""
+    for trace in figure.data:
+        if trace.type not in TRACES and trace.type != "scattergl":
+            raise LeptonError(
+                f"a live chart draws {', '.join(sorted(TRACES))}, not {trace.type}; display the figure itself instead",
+                trace=trace.type,
+            )
 
 
 def _still(series: list[Series], layout: dict[str, Any], text: str) -> dict[str, Any]:

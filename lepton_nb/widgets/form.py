@@ -59,8 +59,7 @@ class _Entry:
         self.field = field
         style = {"description_width": "9.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
-        common = {"description": field.label, "description_tooltip": field.help or None, "style": style}
-        common |= {"layout": layout, "tooltip": field.help or None}
+        common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
         if field.choices is not None and field.multiple:
             layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
@@ -82,11 +81,17 @@ class _Entry:
         return bool(self.input.value) if self.field.kind is bool else self.field.read(self.input.value)
 
     def set(self, value: Any) -> None:
-        if self.field.choices is not None and not self.field.multiple:
-            # By its place: a value of None would be no choice at all.
-            self.input.index = [choice for _, choice in self.field.choices].index(value)
-        elif self.field.choices is not None:
-            self.input.value = tuple(value or ())
+        if self.field.choices is not None:
+            known = [choice for _, choice in self.field.choices]
+            chosen = tuple(value or ()) if self.field.multiple else (value,)
+            for one in chosen:
+                if one not in known:
+                    raise LeptonError.unknown(self.field.label.lower(), str(one), map(str, known))
+            if self.field.multiple:
+                self.input.value = chosen
+            else:
+                # By its place: a value of None would be taken for no choice at all.
+                self.input.index = known.index(value)
         elif self.field.kind is bool:
             self.input.value = bool(value)
         else:
@@ -98,8 +103,9 @@ class _Entry:
         self.fault.layout.display = "" if fault else "none"
 
 
-def _height(choices: Sequence[Any]) -> str:
-    return f"{1.6 * min(6, max(2, len(choices)))}rem"
+def _height(choices: Sequence[tuple[str, Any]]) -> str:
+    """Of a list to choose several from."""
+    return f"{1.2 * min(4, max(2, len(choices))) + 0.3:.1f}rem"
 
 
 class Form:
@@ -132,12 +138,23 @@ class Form:
         """What the form asks for."""
         return tuple(entry.field for entry in self._entries.values())
 
-    def values(self) -> dict[str, Any]:
-        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault."""
+    def value(self, name: str) -> Any:
+        """The typed value of one field. Raises LeptonError where there is none, and marks nothing."""
+        entry = self._entry(name)
+        try:
+            return entry.value()
+        except ValueError as error:
+            raise LeptonError(f"{entry.field.label} {error}", fields=(name,)) from None
+
+    def values(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault.
+
+        names: the fields to read, such as those that are shown; all if left out.
+        """
         found, faults = {}, {}
-        for name, entry in self._entries.items():
+        for name in self._entries if names is None else names:
             try:
-                found[name] = entry.value()
+                found[name] = self._entry(name).value()
             except ValueError as error:
                 faults[name] = str(error)
         self.mark(faults)
@@ -145,14 +162,6 @@ class Form:
             said = "; ".join(f"{self._entries[name].field.label} {fault}" for name, fault in faults.items())
             raise LeptonError(said, fields=tuple(faults))
         return found
-
-    def value(self, name: str) -> Any:
-        """The typed value of one field. Raises LeptonError where there is none."""
-        entry = self._entry(name)
-        try:
-            return entry.value()
-        except ValueError as error:
-            raise LeptonError(f"{entry.field.label} {error}", fields=(name,)) from None
 
     def mark(self, faults: Mapping[str, str]) -> None:
         """Tell faults below the inputs that they are of, by the names of the fields, and clear all others."""
@@ -165,7 +174,7 @@ class Form:
             self._entry(name).set(value)
 
     def choose(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
-        """Give a field other choices; what was chosen stays chosen where it is still there, else the first is."""
+        """Give a field other choices; what was chosen stays chosen where it is still there, else the first one is."""
         entry = self._entry(name)
         entry.field = Field(**{key: getattr(entry.field, key) for key in Field.__slots__} | {"choices": choices})
         kept, values = entry.input.value, [value for _, value in choices]

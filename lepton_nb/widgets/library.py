@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
 import threading
-from pathlib import Path
 
 import ipywidgets
 import traitlets
 
-BUNDLE = Path(__file__).parent / "static" / "plotly-cartesian.min.js"
+from lepton_nb.figures import plotly_js
 
 _lock = threading.Lock()
 
@@ -23,18 +21,6 @@ class PlotlyLibrary(ipywidgets.Widget):  # type: ignore[misc]
     version = traitlets.Unicode().tag(sync=True)
 
 
-@functools.cache
-def script() -> str:
-    """The source of plotly.js with the traces of a plane: lines, bars, boxes, heat maps, histograms, pies."""
-    return BUNDLE.read_text(encoding="utf-8")
-
-
-@functools.cache
-def version() -> str:
-    """The version of plotly.js."""
-    return script()[:200].partition(") v")[2].partition("\n")[0]
-
-
 _library: PlotlyLibrary | None = None
 
 
@@ -43,6 +29,6 @@ def library() -> PlotlyLibrary:
     global _library
     with _lock:
         if _library is None or _library.comm is None:
-            packed = gzip.compress(script().encode(), 6, mtime=0)
-            _library = PlotlyLibrary(script=packed, version=version())
+            packed = gzip.compress(plotly_js.script().encode(), 6, mtime=0)
+            _library = PlotlyLibrary(script=packed, version=plotly_js.version())
         return _library

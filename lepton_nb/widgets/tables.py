@@ -1,49 +1,58 @@
-"""Small tables as HTML: text is escaped, numbers stand at the right."""
+"""Small tables and numbers as HTML that screen readers can walk."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
-MOST_CHARACTERS = 60
+import polars as pl
+
+from lepton_nb.windowing.progress import moment_text
+
+LONGEST = 80
 
 
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A table with a caption; what is too long for a cell is cut, and whole as its tooltip."""
-    body = [list(row) for row in rows]
-    right = [
-        bool(body) and all(isinstance(row[place], int | float) or row[place] is None for row in body)
-        for place in range(len(columns))
+def table_html(table: pl.DataFrame, caption: str) -> str:
+    """The rows of a small table, under its caption. Times are in UTC, to the second."""
+    number = [' class="number"' if dtype.is_numeric() else "" for dtype in table.dtypes]
+    names = [
+        f'<th scope="col"{style}>{html.escape(name)}</th>' for name, style in zip(table.columns, number, strict=True)
     ]
-    named = zip(columns, right, strict=True)
-    heads = (f'<th{_side(side)} scope="col">{html.escape(name)}</th>' for name, side in named)
-    lines = ("".join(_cell(value, side) for value, side in zip(row, right, strict=True)) for row in body)
-    return (
-        f"<table><caption>{html.escape(caption)}</caption><thead><tr>{''.join(heads)}</tr></thead>"
-        f"<tbody>{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
-    )
+    columns = [cells(column) for column in table.get_columns()]
+    rows = [
+        "".join(f"<td{style}>{html.escape(words)}</td>" for words, style in zip(row, number, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    head = f"<thead><tr>{''.join(names)}</tr></thead>"
+    return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
 
 
-def shown(value: Any) -> str:
-    """A value as a cell has it."""
+def facts_html(facts: Sequence[tuple[str, str]]) -> str:
+    """Labels and values, side by side."""
+    pairs = "".join(f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(value)}</dd></div>" for label, value in facts)
+    return f'<dl class="lepton-facts">{pairs}</dl>' if pairs else ""
+
+
+def cells(column: pl.Series) -> list[str]:
+    """Values as a reader sees them: floats with as many decimals as give the largest of them five digits."""
+    decimals = 0
+    if column.dtype.is_float():
+        largest = max((abs(value) for value in column if value is not None and math.isfinite(value)), default=0.0)
+        decimals = min(6, max(0, 4 - math.floor(math.log10(largest)))) if largest else 0
+    return [cell(value, decimals) for value in column]
+
+
+def cell(value: Any, decimals: int = 0) -> str:
+    """A value as a reader sees it, cut off where it is long."""
     if value is None:
-        return "–"  # noqa: RUF001 - a dash
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
+        return "none"
     if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e6 else f"{value:,.0f}"
-    return str(value)
-
-
-def _side(right: bool) -> str:
-    return ' class="number"' if right else ""
-
-
-def _cell(value: Any, right: bool) -> str:
-    text = shown(value)
-    if len(text) <= MOST_CHARACTERS:
-        return f"<td{_side(right)}>{html.escape(text)}</td>"
-    return f'<td title="{html.escape(text)}">{html.escape(text[: MOST_CHARACTERS - 1])}…</td>'
+        return f"{value:,.{decimals}f}"
+    if isinstance(value, date):
+        return moment_text(value)
+    words = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

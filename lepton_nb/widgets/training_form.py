@@ -176,8 +176,7 @@ class TrainingForm:
             value = values[name]
             if name in self._training:
                 value = self._training[name].written(value)
-            form, field = self._find(name)
-            _check_choice(field, value)
+            form, _ = self._find(name)
             form.set(**{name: _typed(value)})
 
     def _find(self, name: str) -> tuple[Form, Field]:
@@ -287,14 +286,6 @@ def _named(data: Mapping[str, Any], name: str) -> Any:
     if name not in data:
         raise LeptonError.unknown("data", name, data)
     return data[name]
-
-
-def _check_choice(field: Field, value: Any) -> None:
-    if field.choices is not None:
-        known = {str(choice): choice for _, choice in field.choices}
-        for one in value if field.multiple else (value,):
-            if one not in known.values():
-                raise LeptonError.unknown(field.label.lower(), str(one), known)
 
 
 def _typed(value: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import polars as pl
 
 from lepton_nb.figures import evaluation as evaluation_figures
 from lepton_nb.figures import training as training_figures
@@ -15,7 +16,7 @@ from lepton_nb.figures.drawing import compact
 from lepton_nb.training.checkpoint import listing
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.widgets.chart import LiveChart
-from lepton_nb.widgets.tables import table
+from lepton_nb.widgets.tables import facts_html, table_html
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -137,7 +138,7 @@ class RanksView:
         self.rank.layout.display = "" if self._outputs else "none"
         text = self._outputs.get(self.rank.value, "")
         log = f'<pre class="lepton-log" tabindex="0" aria-label="Output">{html.escape(text)}</pre>'
-        _put(self._output, log if text.strip() else "<div>No rank has printed anything.</div>")
+        _put(self._output, log if text.strip() else '<p class="lepton-note">No rank has printed anything.</p>')
 
 
 class EvaluationView:
@@ -174,16 +175,18 @@ class EvaluationView:
         self._name, self._evaluation = name, evaluation
         self.threshold.layout.display = "none"
         if evaluation is None:
-            _put(self._words, f"<div>{html.escape(words)}</div>")
+            _put(self._words, f'<p class="lepton-note">{html.escape(words)}</p>')
             _put(self._sample, "")
         else:
-            columns = [_words_of_metric(metric) for metric in evaluation.metrics]
-            values = [int(value) if key == "rows" else float(value) for key, value in evaluation.metrics.items()]
-            _put(self._words, table(f"{name} on {words}", columns, [values]))
+            figures = [
+                (_words_of_metric(metric), f"{value:,.0f}" if metric == "rows" else f"{value:.4g}")
+                for metric, value in evaluation.metrics.items()
+            ]
+            heading = f'<h3 class="lepton-heading">{html.escape(f"{name} on {words}")}</h3>'
+            _put(self._words, heading + facts_html(figures))
             sample = evaluation.sample(SAMPLE_ROWS)
-            shown = sample.columns[:SAMPLE_COLUMNS]
-            caption = f"{sample.height} rows drawn at random"
-            _put(self._sample, table(caption, [_words(column) for column in shown], sample.select(shown).rows()))
+            shown = sample.select(sample.columns[:SAMPLE_COLUMNS]).rename(_words)
+            _put(self._sample, table_html(shown, f"{sample.height} of these rows, drawn at random"))
             if evaluation.task == "binary":
                 self.threshold.layout.display = ""
         self._draw()
@@ -213,30 +216,36 @@ class EvaluationView:
 
 def _listed(caption: str, lines: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f"<strong>{caption}</strong><ul class='lepton-list'>{items}</ul>" if items else ""
+    return f'<h3 class="lepton-heading">{caption}</h3><ul>{items}</ul>' if items else ""
 
 
-def _usage_table(usage: Any) -> str:
+def _usage_table(usage: pl.DataFrame) -> str:
     if not usage.height:
         return ""
-    rows = [
-        (
-            row["rank"], row["host"], row["rows"], row["rows_per_s"] and round(row["rows_per_s"]),
-            round(row["cpu_s"] / max(row["elapsed_s"], 1e-9), 2), round(row["memory_bytes"] / 1e9, 2),
-        )
-        for row in usage.iter_rows(named=True)
-    ]  # fmt: skip
-    columns = ("rank", "machine", "rows so far", "rows / s", "cores busy on average", "memory (GB)")
-    return table("Ranks", columns, rows)
+    shown = usage.select(
+        "rank",
+        pl.col("host").alias("machine"),
+        pl.col("rows").alias("rows so far"),
+        pl.col("rows_per_s").round().cast(pl.Int64, strict=False).alias("rows / s"),
+        (100 * pl.col("cpu_s") / pl.col("elapsed_s").clip(1e-9))
+        .round()
+        .cast(pl.Int64)
+        .alias("processor (% of a core)"),
+        (pl.col("memory_bytes") / 1e6).round().cast(pl.Int64).alias("memory (MB)"),
+    )
+    return table_html(shown, "Ranks")
 
 
 def _checkpoint_table(run: TrainingRun) -> str:
     folder = run.spec.checkpoint
     if folder is None or run.has_own_checkpoints:
-        return "<div>No checkpoints are kept: the option Checkpoint names a folder for them.</div>"
-    found = listing(folder)
-    rows = [(name, size / 1e6, f"{at:%Y-%m-%d %H:%M:%S}") for name, size, at in found.iter_rows()]
-    return table(f"Checkpoints in {Path(folder)}", ("file", "size (MB)", "written (UTC)"), rows)
+        return '<p class="lepton-note">No checkpoints are kept: the option Checkpoint names a folder for them.</p>'
+    shown = listing(folder).select(
+        pl.col("name").alias("file"),
+        (pl.col("size_bytes") / 1e3).ceil().cast(pl.Int64).alias("size (kB)"),
+        pl.col("written_at").alias("written (UTC)"),
+    )
+    return table_html(shown, f"Checkpoints in {Path(folder)}")
 
 
 def _words_of_metric(name: str) -> str:

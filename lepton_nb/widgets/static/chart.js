@@ -79,10 +79,15 @@ class View {
     const { model } = this;
     this.heard = (content, buffers) => content.kind === "frame" && this.take(content, buffers);
     this.ranged = () => this.showRange();
+    this.chosen = () => {
+      this.dirty = true;
+      this.later();
+    };
     this.named = () => this.root.setAttribute("aria-label", model.get("label"));
     model.on("msg:custom", this.heard);
     model.on("change:x_range", this.ranged);
     model.on("change:label", this.named);
+    model.on("change:hidden", this.chosen);
     this.named();
     const state = model.get("_frame");
     this.take(state, []);
@@ -200,8 +205,11 @@ class View {
   }
 
   coloured() {
-    if (!this.dark) return this.traces;
-    return this.traces.map((one) => ({ ...one, line: this.light(one.line), marker: this.light(one.marker) }));
+    const hidden = new Set(this.model.get("hidden"));
+    return this.traces.map((one) => {
+      const shown = hidden.has(one.name) ? { ...one, visible: "legendonly" } : one;
+      return this.dark ? { ...shown, line: this.light(one.line), marker: this.light(one.marker) } : shown;
+    });
   }
 
   // Plotly tells of each move: the kernel sends what can be seen of it, and linked charts follow.
@@ -264,6 +272,7 @@ class View {
     this.model.off("msg:custom", this.heard);
     this.model.off("change:x_range", this.ranged);
     this.model.off("change:label", this.named);
+    this.model.off("change:hidden", this.chosen);
     this.sized.disconnect();
     this.themed.disconnect();
     this.scheme.removeEventListener("change", this.schemed);
