@@ -24,6 +24,7 @@ def lab(folder: Path | None, *, port: int, browser: bool) -> int:
         f"--ServerApp.ip={HOST}",
         f"--ServerApp.root_dir={root.absolute()}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        # So the server fetches no news; the page would ask about them all the same, and is told not to by our settings.
         "--LabApp.news_url=None",
     ]
     check_free(HOST, port, "port")
@@ -39,9 +40,10 @@ def lab(folder: Path | None, *, port: int, browser: bool) -> int:
 
 
 def jupyter_environment() -> dict[str, str]:
-    """Ours with our page template first, and this environment's kernels before those in the home folder."""
-    paths = [str(TEMPLATES), *filter(None, [os.environ.get("JUPYTER_PATH")])]
-    return os.environ | {"JUPYTER_PATH": os.pathsep.join(paths), "JUPYTER_PREFER_ENV_PATH": "1"}
+    """Ours with our page template and settings first, and this environment's kernels before those of the home."""
+    ours = {"JUPYTER_PATH": TEMPLATES, "JUPYTER_CONFIG_PATH": TEMPLATES / "config"}
+    paths = {name: os.pathsep.join([str(path), *filter(None, [os.environ.get(name)])]) for name, path in ours.items()}
+    return os.environ | paths | {"JUPYTER_PREFER_ENV_PATH": "1"}
 
 
 def require(package: str, extra: str) -> None:
