@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jupyter_core.utils import run_sync
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.utils import url_path_join
 from nbclient.exceptions import DeadKernelError
@@ -107,7 +106,8 @@ class AppServer(Voila):  # type: ignore[misc]
             await self.kernel_manager.shutdown_all()
 
         try:
-            run_sync(end)()
+            # On the loop that the kernels' connections belong to.
+            self.ioloop.run_sync(end)
         finally:
             shutil.rmtree(self.connection_dir, ignore_errors=True)
 
@@ -138,8 +138,9 @@ def make(spec: AppSpec) -> AppServer:
         "ws_ping_timeout": 30_000,
     }
     server.log.addFilter(_quiet)
-    # The end of its terminal ends it as Ctrl-C does.
-    signal.signal(signal.SIGHUP, server._handle_signal_stop)
+    # As SIGTERM, which Voilà handles: what is at work is finished first.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, server._handle_signal_stop)
     return server
 
 
