@@ -260,20 +260,31 @@ def test_a_page_that_goes_in_the_middle_of_training_leaves_nothing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_page_that_was_not_whole_and_a_browser_that_was_killed_leave_nothing(tmp_path):
+def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothing(tmp_path):
     write_notebook(
         tmp_path / "app.ipynb",
-        "import subprocess, time\nsubprocess.Popen(['sleep', '600'])\nif busy: time.sleep(600)",
+        "# A title",
+        "import os, subprocess, time\nsubprocess.Popen(['sleep', '600'])\n"
+        "if way == 'busy': time.sleep(600)\n"
+        "if way == 'dies': os.kill(os.getpid(), 9)",
         COUNTER,
-        parameters="busy: bool = False",
+        parameters="from typing import Literal\nway: Literal['stands', 'busy', 'dies'] = 'stands'",
     )
     with app(tmp_path, "--keep-s", "2") as (process, url):
         with visiting() as visit:
-            visit.page.goto(f"{url}?busy=true", wait_until="commit")
+            visit.page.goto(f"{url}?way=busy", wait_until="commit")
             running = with_program(process, "sleep")
             visit.page.close()
             assert_gone(running)
         with visiting() as visit:
+            visit.page.goto(f"{url}?way=dies", timeout=LOADED_MS)
+            visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
+            visit.page.get_by_role("heading", name="A title").wait_for()
+            assert visit.page.get_by_text("Error").count() == 0
+            deadline = time.monotonic() + GONE_S
+            while family(process):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
             visit.page.goto(url, timeout=LOADED_MS)
             visit.page.get_by_text("pressed 0").wait_for(timeout=LOADED_MS)
             running = with_program(process, "sleep")

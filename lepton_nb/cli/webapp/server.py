@@ -18,9 +18,11 @@ from urllib.parse import urlencode
 
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.utils import url_path_join
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tornado.ioloop import PeriodicCallback
+from voila import notebook_renderer
 from voila.app import Voila, _kernel_id_regex
+from voila.execute import VoilaExecutor
 
 from lepton_nb.cli.webapp import handlers, parameters
 from lepton_nb.cli.webapp.kernels import TOKEN
@@ -31,6 +33,10 @@ CULL_IDLE_S, CULL_EVERY_S = 600, 60
 SHUTDOWN_S = 4.0
 # A path to a socket of the operating system has no more bytes than this, its end included.
 SOCKET_PATH_BYTES = 104
+# Errors of cells whose kernel was ended: it is interrupted first.
+_ENDED = ("KeyboardInterrupt", "DeadKernelError")
+# An app's notebook always runs afresh: nobody need have signed it.
+_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting")
 _SOCKET_NAME_BYTES = len("/voila_12345678/kernel-12345678-1234-1234-1234-123456789012-ipc-12")
 
 
@@ -45,6 +51,17 @@ class AppSpec:
     preheat: int
     keep_s: float
     token: str
+
+
+class Executor(VoilaExecutor):  # type: ignore[misc]
+    """Runs the cells of a page, and no further one when the kernel is gone: its page says so, or has no reader."""
+
+    async def execute_cell(self, *where: Any, **options: Any) -> Any:
+        """As the base class; what Voilà takes for the error of a cell ends the run."""
+        try:
+            return await super().execute_cell(*where, **options)
+        except DeadKernelError as error:
+            raise CellExecutionError("", type(error).__name__, str(error)) from error
 
 
 class Gate(IdentityProvider):
@@ -137,6 +154,8 @@ def make(spec: AppSpec) -> AppServer:
         # In the unit that Jupyter takes it for; the default of its own is longer than it can be.
         "ws_ping_timeout": 30_000,
     }
+    # Voilà has no option for this class.
+    notebook_renderer.VoilaExecutor = Executor
     server.log.addFilter(_quiet)
     # As SIGTERM, which Voilà handles: what is at work is finished first.
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -188,8 +207,8 @@ def _options(spec: AppSpec) -> list[str]:
 
 def _connections() -> str:
     """A folder for the sockets of kernels whose path is short enough, "" when there is none."""
-    for folder in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
-        if folder and os.access(folder, os.W_OK) and len(os.fsencode(folder)) + _SOCKET_NAME_BYTES < SOCKET_PATH_BYTES:
+    for folder in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if os.access(folder, os.W_OK) and len(os.fsencode(folder)) + _SOCKET_NAME_BYTES < SOCKET_PATH_BYTES:
             return folder
     return ""
 
@@ -203,8 +222,7 @@ def _log_request(handler: Any) -> None:
 def _quiet(record: logging.LogRecord) -> bool:
     """Whether to write a line of the log.
 
-    That a visitor left while cells were running is no fault. Nor is a notebook that nobody signed: it runs afresh.
+    That a visitor left while cells were running is no fault, and of a kernel that died `Kernels` tells.
     """
     error = record.exc_info[1] if record.exc_info else None
-    left = isinstance(error, DeadKernelError) or getattr(error, "ename", "") == "KeyboardInterrupt"
-    return not left and "is not trusted" not in record.getMessage()
+    return getattr(error, "ename", "") not in _ENDED and not any(part in record.getMessage() for part in _NOISE)
