@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,7 @@ class Loop:
                 if self.step == self._steps:
                     self._require_finite()
                     return
-                wishes = self._take_step(next(shares))
+                wishes = self._take_step(shares)
                 began_s += self._look()
                 if wishes.pause:
                     began_s += self._pause()
@@ -177,9 +178,10 @@ class Loop:
         if not self.stopped and (better or self._due(epoch_over=True)):
             self._save(best=better)
 
-    def _take_step(self, batch: Batch) -> Wishes:
+    def _take_step(self, shares: Iterator[Batch]) -> Wishes:
         """One step, noted; what the ranks want to happen after it."""
-        spec = self._spec
+        spec, began_s = self._spec, time.monotonic()
+        batch = next(shares)
         tell = (self.step + 1) % spec.log_every_steps == 0 or self.step + 1 == self._steps
         rate = schedules.rate(spec.learning_rate, spec.schedule, spec.warmup_steps, self.step, self._steps)
         outcome = self.engine.step(batch, rate, self._wishes(), spec.clip_norm, tell=tell)
@@ -194,7 +196,7 @@ class Loop:
                 batch=self._batch + 1,
             )
         self._note_step(outcome, rate)
-        self._measure()
+        self._measure(len(batch.target), time.monotonic() - began_s)
         if tell:
             self._teller.step(self.step, self._epoch, time.monotonic() - self._began_s)
         return outcome.wishes
@@ -206,9 +208,12 @@ class Loop:
         self.step += 1
         self._batch += 1
 
-    def _measure(self) -> None:
-        """Tell now and then what this rank costs."""
-        if self._meter is not None and time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
+    def _measure(self, rows: int, took_s: float) -> None:
+        """Note a step over so many rows of this rank's; tell now and then what the rank costs and does."""
+        if self._meter is None:
+            return
+        self._meter.note_step(rows, took_s)
+        if time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = time.monotonic()
             self._channel.send("cost", report=self._meter.read())
 

@@ -103,6 +103,21 @@ class Reader:
         _check(rows, need_target=need_target, what=what)
         return rows
 
+    def with_source(self, data: Any) -> tuple[Any, pl.DataFrame | None]:
+        """`data`, prepared as the training rows were where it is a table, and the table that its rows are of."""
+        if isinstance(data, PreparedStream):
+            data = data.collect()
+        if isinstance(data, Prepared):
+            return data, data.rows
+        other = isinstance(data, Preparation | StreamedPreparation) or array_rows.is_pair(data)
+        if self.shape is not None or other or array_rows.is_array(data):
+            return data, None
+        table = eager(data)
+        if self.transform is None or self.target_name not in table.columns:
+            return table, table
+        made = self.transform(table)
+        return made, made.rows
+
     def _read_arrays(self, data: Any, shape: tuple[int, ...], *, need_target: bool, what: str) -> Rows:
         pair = array_rows.is_pair(data)
         if not pair and not array_rows.is_array(data):

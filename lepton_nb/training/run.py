@@ -81,6 +81,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         # What each attempt's ranks said that they cost, by rank.
         self._costs: list[dict[int, dict[str, Any]]] = [{}]
         self._resumed = resumed
+        self._goes_on = resumed is not None
         self._own = own
         self._steering = Steering()
         self._paused = self._waiting = False
@@ -131,7 +132,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     @property
     def usage(self) -> pl.DataFrame:
-        """One row for each rank of the running (or last) attempt: seconds, memory and GPU use; see `Meter.read`."""
+        """One row for each rank of the running (or last) attempt: seconds, rows, memory, GPU; see `Meter.read`."""
         import polars as pl
 
         return pl.DataFrame([self._costs[-1][rank] for rank in sorted(self._costs[-1])], infer_schema_length=None)
@@ -265,7 +266,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         """Note a message of a rank. Each may come twice: as an event, and with the result."""
         if message["kind"] == "ready" and self._task is None:
             self._task = message["task"]
-            control.progress(0, self._total_steps, phase="training")
+            # The steps before a run was gone on with are told at once, and say nothing of its pace.
+            control.progress(0, self._total_steps, phase="starting" if self._goes_on else "training")
         elif message["kind"] == "waiting":
             if not self._waiting:
                 self._waiting = True

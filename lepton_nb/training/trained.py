@@ -28,6 +28,7 @@ from lepton_nb.data.transform_values import transform_of, values_of
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models
 from lepton_nb.training.batches import TargetFacts
+from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.history import History
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
@@ -115,15 +116,22 @@ class Trained:
 
         And the metrics that were asked for in training.
         """
+        return self.evaluation(test).metrics
+
+    def evaluation(self, test: Prepared | Frame) -> Evaluation:
+        """What `evaluate` gives, with the targets and predictions that it was counted from."""
+        test, source = self.reader.with_source(test)
         rows = self.reader.read(test, need_target=True, what="the test data")
         assert rows.target is not None
         outputs = self._outputs(rows)
         width = outputs.shape[-1] if self.task == "multiclass" else 1
         check_target(self.task, TargetFacts.of(rows.target), width, "the test data's target")
+        answers = metrics.predictions(self.task, outputs)
         found = metrics.evaluate(self.task, rows.target, outputs)
         flat = outputs.reshape(-1, width) if self.task == "multiclass" else outputs.reshape(-1)
         asked = [name for name in self.facts.get("options", {}).get("metrics", ()) if name not in found]
-        return found | {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
+        found |= {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
+        return Evaluation(self.task, found, rows.target, answers, source)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into the folder `path`, whole or not at all, and return it.

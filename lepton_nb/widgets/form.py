@@ -71,7 +71,7 @@ class _Entry:
             self.input = ipywidgets.Text(placeholder="default" if field.optional else "", **common)
         self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 9.7rem"))
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
-        if field.default is not None or field.optional:
+        if field.default is not None or (field.optional and field.choices is None):
             self.set(field.default)
 
     def value(self) -> Any:
@@ -82,7 +82,16 @@ class _Entry:
 
     def set(self, value: Any) -> None:
         if self.field.choices is not None:
-            self.input.value = tuple(value or ()) if self.field.multiple else value
+            known = [choice for _, choice in self.field.choices]
+            chosen = tuple(value or ()) if self.field.multiple else (value,)
+            for one in chosen:
+                if one not in known:
+                    raise LeptonError.unknown(self.field.label.lower(), str(one), map(str, known))
+            if self.field.multiple:
+                self.input.value = chosen
+            else:
+                # By its place: a value of None would be taken for no choice at all.
+                self.input.index = known.index(value)
         elif self.field.kind is bool:
             self.input.value = bool(value)
         else:
@@ -174,7 +183,7 @@ class Form:
             entry.input.layout.height = _height(choices)
             entry.input.value = tuple(value for value in kept if value in values)
         elif values:
-            entry.input.value = kept if kept in values else values[0]
+            entry.set(kept if kept in values else values[0])
 
     def show_only(self, names: Iterable[str]) -> None:
         """Hide all fields but these."""

@@ -95,6 +95,14 @@ def test_a_run_learns_and_tells_its_history(trained):
     assert trained.step == 192
 
 
+def test_each_rank_tells_how_many_rows_it_trained_on(trained):
+    usage = trained.usage
+    assert usage["rank"].to_list() == [0, 1]
+    assert usage["rows"].sum() == 6 * 4000
+    assert (usage["rows_per_s"] > 0).all()
+    assert len(lnb.figures.training.throughput(usage).data[0].x) == 2
+
+
 def test_validation_is_measured_over_all_rows_of_all_ranks(trained):
     figures = trained.evaluate(table(501, seed=1))
     assert figures["rows"] == 501

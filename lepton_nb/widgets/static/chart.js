@@ -195,7 +195,7 @@ class View {
     const range = this.model.get("x_range");
     if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
     if (this.dark) {
-      layout.shapes = layout.shapes?.map((shape) => this.lightened(shape));
+      layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
     return layout;
   }
@@ -208,14 +208,10 @@ class View {
     const hidden = new Set(this.model.get("hidden"));
     return this.traces.map((one) => {
       const shown = hidden.has(one.name) ? { ...one, visible: "legendonly" } : one;
-      return this.dark ? this.lightened(shown) : shown;
+      // A trace without a marker must not get one that is undefined: Plotly looks into what is named.
+      const inked = ["line", "marker"].filter((part) => this.dark && one[part]);
+      return { ...shown, ...Object.fromEntries(inked.map((part) => [part, this.light(one[part])])) };
     });
-  }
-
-  // A part that is not there must stay so: Plotly takes a key without a value for a style.
-  lightened(part) {
-    const styles = ["line", "marker"].filter((name) => part[name]).map((name) => [name, this.light(part[name])]);
-    return { ...part, ...Object.fromEntries(styles) };
   }
 
   // Plotly tells of each move: the kernel sends what can be seen of it, and linked charts follow.
