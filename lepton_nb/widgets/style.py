@@ -20,6 +20,11 @@ STYLE = """<style>
 .lepton-panel pre.lepton-log, .lepton-error pre { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
+.lepton-panel pre.lepton-log { font-family: var(--jp-code-font-family, monospace); }
+.lepton-panel .lepton-log-box { display: flex; flex-direction: column-reverse; max-height: 18rem; overflow: auto; }
+.lepton-panel .lepton-log-box pre.lepton-log { max-height: none; overflow: visible; }
+.lepton-panel .lepton-facts { margin: 2px 0; }
+.lepton-panel ul.lepton-facts { padding-left: 1.2em; }
 .lepton-grid > .lepton-cell { min-width: 0; }
 .lepton-grid > .lepton-cell > * { flex: 1 1 auto; min-width: 0; width: 100%; }
 @media (max-width: 800px) {

@@ -18,9 +18,8 @@ LONGEST = 80
 def table_html(table: pl.DataFrame, caption: str) -> str:
     """The rows of a small table, under its caption. Times are in UTC, to the second."""
     number = [' class="number"' if dtype.is_numeric() else "" for dtype in table.dtypes]
-    names = [
-        f'<th scope="col"{style}>{html.escape(name)}</th>' for name, style in zip(table.columns, number, strict=True)
-    ]
+    titles = [f"{name} (UTC)" if dtype == pl.Datetime else name for name, dtype in table.schema.items()]
+    names = [f'<th scope="col"{style}>{html.escape(name)}</th>' for name, style in zip(titles, number, strict=True)]
     columns = [cells(column) for column in table.get_columns()]
     rows = [
         "".join(f"<td{style}>{html.escape(words)}</td>" for words, style in zip(row, number, strict=True))
@@ -43,7 +42,7 @@ def cells(column: pl.Series) -> list[str]:
     if column.dtype.is_float():
         largest = max((abs(value) for value in column if value is not None and math.isfinite(value)), default=0.0)
         decimals = min(6, max(0, 4 - math.floor(math.log10(largest)))) if largest else 0
-    return [cell(value, decimals) for value in column]
+    return [cell(value, decimals) for value in column.to_list()]
 
 
 def cell(value: Any, decimals: int = 0) -> str:
@@ -53,6 +52,13 @@ def cell(value: Any, decimals: int = 0) -> str:
     if isinstance(value, float):
         return f"{value:,.{decimals}f}"
     if isinstance(value, date):
-        return moment_text(value)
+        return moment_text(value).removesuffix(" UTC")
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return _short((" " if isinstance(value, dict) else ", ").join(cell(one, 3) for one in inner))
     words = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return _short(words)
+
+
+def _short(words: str) -> str:
     return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"

@@ -175,7 +175,7 @@ class WindowForm:
         sizes = [
             Field(name=name, label=one.label, default=None if one.default is None else str(one.default), optional=True,
                   help=one.help)
-            for name, one in parameters.items()
+            for name, one in sorted(parameters.items(), key=lambda pair: pair[1].optional)
         ]  # fmt: skip
         return [
             Field(name="time", label="Time column", choices=[], help="when the events happened"),

@@ -82,7 +82,7 @@ def told(rows: int, values: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Lag", "not known" if lag is None else counted(lag, "row")),
         ("Watermark", watermark),
         ("Rows read", f"{rows:,}"),
-        ("Results", counted(values["windows"], "window")),
+        ("Results given", f"{values['windows']:,}"),
         ("Late", counted(values["late"], "row")),
         ("Open windows", f"{counted(values['state_rows'], 'row')}, {bytes_text(values['state_bytes'])}"),
     ]

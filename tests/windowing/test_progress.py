@@ -19,7 +19,7 @@ def test_a_streams_events_are_told_in_words():
     words = dict(told(first.done, first.values))
     assert words["Watermark"] == "2020-01-01 00:29:59 UTC"
     assert words["Rows read"] == "2"
-    assert words["Results"] == "0 windows"
+    assert words["Results given"] == "0"
     assert words["Open windows"].startswith("1 row, ")
     assert words["Throughput"].endswith(" rows/s")
     words = dict(told(last.done, last.values))
@@ -39,7 +39,7 @@ def test_what_is_not_known_is_not_made_up():
         ("Lag", "not known"),
         ("Watermark", "no rows yet"),
         ("Rows read", "0"),
-        ("Results", "1 window"),
+        ("Results given", "1"),
         ("Late", "0 rows"),
         ("Open windows", "3 rows, 12.3 kB"),
         ("Without time or key", "2 rows"),

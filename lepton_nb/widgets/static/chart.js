@@ -208,7 +208,9 @@ class View {
     const hidden = new Set(this.model.get("hidden"));
     return this.traces.map((one) => {
       const shown = hidden.has(one.name) ? { ...one, visible: "legendonly" } : one;
-      return this.dark ? { ...shown, line: this.light(one.line), marker: this.light(one.marker) } : shown;
+      // A trace without a marker must not get one that is undefined: Plotly looks into what is named.
+      const inked = ["line", "marker"].filter((part) => this.dark && one[part]);
+      return { ...shown, ...Object.fromEntries(inked.map((part) => [part, this.light(one[part])])) };
     });
   }
 
