@@ -24,6 +24,7 @@ from voila import notebook_renderer
 from voila.app import Voila, _kernel_id_regex
 from voila.execute import VoilaExecutor
 
+from lepton_nb.cli.serve import jupyter_environment
 from lepton_nb.cli.webapp import handlers, parameters
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.cli.webapp.watch import BEAT_S, Watch
@@ -138,11 +139,15 @@ class AppServer(Voila):  # type: ignore[misc]
 
 
 def make(spec: AppSpec) -> AppServer:
-    """The server, not yet started. It serves as long as its `start` runs."""
+    """The server, not yet started; the environment of this process becomes that of its kernels.
+
+    Raises LeptonError, and changes nothing, where the notebook cannot be served so.
+    """
     known = parameters.declared(spec.notebook)
     parameters.check_names(known)
     if spec.preheat:
         parameters.check_preheat(known)
+    os.environ.update(jupyter_environment())
     server: AppServer = AppServer.instance()
     server.spec = spec
     server.initialize([str(spec.notebook), *_options(spec)])
