@@ -1,0 +1,70 @@
+"""The options of a training, checked against each other and against the model: what can be known without the rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from lepton_nb.errors import TrainingError
+from lepton_nb.training import models
+from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
+from lepton_nb.training.tasks import check_metrics
+
+
+def settle(model: models.Model, **options: Any) -> TrainingSpec:
+    """The spec of a training of `model`, with the framework and, for a described model, the loss that go with it.
+
+    Raises TrainingError for options that cannot be, that do not go together, or do not go with the model.
+    """
+    spec = TrainingSpec.of(**options)
+    models.check(model)
+    spec = _with_framework(model, _with_task_of(model, spec))
+    for name in ("patience", "metrics"):
+        if getattr(spec, name) and spec.validation is None:
+            what = "the validation loss" if name == "patience" else "validation rows"
+            raise TrainingError(f"{name} looks at {what}; give rows for it: validation=...")
+    if spec.loss != "auto":
+        # As early as the task is known; a rank looks again.
+        check_metrics(spec.metrics, TASK_OF_LOSS[spec.loss])
+    if spec.framework == "keras" and spec.parallel != "auto":
+        raise TrainingError(
+            f"parallel={spec.parallel!r} is a way of PyTorch's, and the model is one of Keras's, which has one; leave "
+            "parallel out"
+        )
+    return spec
+
+
+def check_cluster(cluster: Any) -> None:
+    """Raise TrainingError for what is no cluster."""
+    missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]
+    if missing:
+        raise TrainingError(
+            f"cluster is a {type(cluster).__name__}; give an lnb.Cluster, as in "
+            "lnb.train(model, data, cluster=lnb.Cluster(workers=2))"
+        )
+
+
+def _with_framework(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
+    """The spec with the framework of the model; a function is taken for one that builds a torch.nn.Module."""
+    found = models.framework_of(model)
+    if spec.framework == "auto":
+        return replace(spec, framework=found or "torch")
+    if found is not None and found != spec.framework:
+        raise TrainingError(
+            f"the model is one of {found}, and framework={spec.framework!r}; leave framework out, or give another model"
+        )
+    return spec
+
+
+def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
+    """The spec with the loss of a described model's task, which "auto" would otherwise guess from the target."""
+    if not isinstance(model, models.Description):
+        return spec
+    if spec.loss == "auto":
+        return replace(spec, loss=LOSS_OF_TASK[model.task])
+    if TASK_OF_LOSS[spec.loss] != model.task:
+        raise TrainingError(
+            f"the model has task={model.task!r}, and loss={spec.loss!r} is for {TASK_OF_LOSS[spec.loss]!r}; "
+            "change one of them, or leave the loss out"
+        )
+    return spec
