@@ -34,6 +34,19 @@ def settle(model: models.Model, **options: Any) -> TrainingSpec:
     return spec
 
 
+def check_warmup(spec: TrainingSpec, rows: int) -> None:
+    """Raise TrainingError where all of a run over `rows` training rows would be warm-up."""
+    steps = spec.total_steps(rows)
+    if spec.warmup_steps >= steps:
+        fewer = f"give fewer, such as warmup_steps={steps // 10}, or " if steps > 1 else ""
+        raise TrainingError(
+            f"warmup_steps is {spec.warmup_steps:,}, and the whole run has {steps:,} steps ({rows:,} rows in batches "
+            f"of {spec.batch_size:,}), so that it would end before its learning rate is reached; {fewer}train longer",
+            warmup_steps=spec.warmup_steps,
+            steps=steps,
+        )
+
+
 def check_cluster(cluster: Any) -> None:
     """Raise TrainingError for what is no cluster."""
     missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]

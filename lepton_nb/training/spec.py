@@ -46,7 +46,8 @@ class TrainingSpec:
     `log_every_steps` is the spacing of `run.steps`. Ranks that are not ready after `start_timeout_s` fail the run.
 
     steps: optimizer steps of the whole run, instead of `epochs`; the last epoch may then be a part of one.
-    momentum: of "sgd". schedule, warmup_steps: how the learning rate changes; see `schedules.rate`.
+    momentum: of "sgd". schedule, warmup_steps: how the learning rate changes; see `schedules.rate`. The run must be
+        longer than its warm-up.
     accumulation: each rank does its share of a batch in so many pieces, one after the other, to need less memory; the
         step is that of the whole batch.
     clip_norm: the largest norm of the gradient, over all weights together; a longer one is shortened to it.

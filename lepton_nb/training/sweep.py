@@ -86,7 +86,7 @@ def sweep(
     spec.require_metric(first)
     if spec.at_once != 1 and first.most_workers is None:
         raise TrainingError("at_once deals the workers out among trials; give workers as a number")
-    _check(data, cluster, first)
+    rehearse(recipe, drawn, given, _rows(data, cluster, first))
     rules = Rules(drawn, spec.wanted, spec.prune, spec.startup, spec.seed, _most_epochs(first, drawn))
     with contextlib.ExitStack() as held:
         folder = _folder(spec, rules, first, recipe, held)
@@ -102,8 +102,8 @@ def _metrics(metric: str, given: str | Sequence[str]) -> tuple[str, ...]:
     return (*names, name) if name != metric and name in CLASS_METRICS + NUMBER_METRICS else names
 
 
-def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
-    """What `lnb.train` would refuse for every trial."""
+def _rows(data: Any, cluster: Any, spec: TrainingSpec) -> int:
+    """How many rows there are to train on. Raises TrainingError for what `lnb.train` would refuse for every trial."""
     if cluster is not None:
         check_cluster(cluster)
         place(cluster.workers, spec.least_workers)
@@ -112,6 +112,7 @@ def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
     if spec.validation is not None:
         later_feed(train.reader, spec.validation, stream=spec.stream, client=client)
     check_track(spec.track)
+    return len(train)
 
 
 def _most_epochs(spec: TrainingSpec, space: sweep_space.Space) -> int | None:

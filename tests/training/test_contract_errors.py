@@ -132,6 +132,19 @@ def test_unknown_options_name_the_closest_one(framework):
 
 
 @pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_a_run_that_would_be_all_warm_up_is_refused(framework):
+    """A learning rate that is never reached is a slip: batches are counted, not epochs."""
+    steps = 2 * contract.STEPS_OF_EPOCH
+    for options in ({"epochs": 2}, {"steps": steps}):
+        message = (
+            f"warmup_steps is {steps}, and the whole run has {steps} steps .*give fewer, such as warmup_steps=1, or"
+        )
+        with pytest.raises(lnb.TrainingError, match=message) as caught:
+            contract.start(None, framework, warmup_steps=steps, **options)
+        assert (caught.value.warmup_steps, caught.value.steps) == (steps, steps)
+
+
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
 def test_running_out_of_memory_names_what_helps(framework):
     """Of the frameworks' own errors, for more than any machine has."""
     from lepton_nb.training.rank import _said

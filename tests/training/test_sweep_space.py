@@ -131,6 +131,8 @@ def test_a_name_that_nothing_takes_is_refused_with_the_closest(model, name, mess
         ({"patience": 2, "validation": None, "metric": "loss"}, "patience looks at the validation loss; give rows"),
         ({"metrics": "rmse"}, "the metric 'rmse' is not for task='binary'"),
         ({"parallel": "ddp", "space": {"framework": ["keras"]}}, "framework cannot be drawn"),
+        ({"warmup_steps": 4}, "warmup_steps is 4, and the whole run has 4 steps"),
+        ({"space": {"warmup_steps": [0, 7]}}, "warmup_steps is 7, and the whole run has 4 steps"),
         ({"track": {"jsnl": "x"}}, "unknown tracker 'jsnl'; did you mean 'jsonl'"),
     ],
 )
