@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models
-from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
+from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Optimizer, TrainingSpec
 from lepton_nb.training.tasks import check_metrics
 
 
@@ -18,6 +19,7 @@ def settle(model: models.Model, **options: Any) -> TrainingSpec:
     """
     spec = TrainingSpec.of(**options)
     models.check(model)
+    check_compiled(model, options)
     spec = _with_framework(model, _with_task_of(model, spec))
     for name in ("patience", "metrics"):
         if getattr(spec, name) and spec.validation is None:
@@ -32,6 +34,29 @@ def settle(model: models.Model, **options: Any) -> TrainingSpec:
             "parallel out"
         )
     return spec
+
+
+def check_compiled(model: Any, said: Collection[str]) -> None:
+    """Raise TrainingError for a model that Keras compiled, unless what takes the place of its choices was `said`."""
+    if isinstance(model, type) or models.framework_of(model) != "keras" or not getattr(model, "compiled", False):
+        return
+    ignored, fix = [], []
+    if model.loss is not None and "loss" not in said:
+        ignored.append(f"the loss {_name(model.loss)}")
+        fix.append(f"loss={' or '.join(map(repr, TASK_OF_LOSS))}, of a model that ends without sigmoid or softmax")
+    if model.optimizer is not None and "optimizer" not in said:
+        rate = float(model.optimizer.learning_rate)
+        ignored.append(f"the optimizer {type(model.optimizer).__name__} (learning rate {rate:g})")
+        fix.append(f"optimizer={' or '.join(map(repr, get_args(Optimizer)))}, and learning_rate=...")
+    if ignored:
+        raise TrainingError(
+            f"the model was compiled with {' and '.join(ignored)}, and a training has its own; say what it is to take: "
+            + "; ".join(fix)
+        )
+
+
+def _name(loss: Any) -> str:
+    return repr(loss) if isinstance(loss, str) else str(getattr(loss, "name", getattr(loss, "__name__", loss)))
 
 
 def check_warmup(spec: TrainingSpec, rows: int) -> None:

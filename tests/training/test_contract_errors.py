@@ -11,6 +11,7 @@ import training_contract as contract
 from loops import ALONE, loop_of, torch_engine, write_rows
 
 import lepton_nb as lnb
+from lepton_nb.training.settle import settle
 from lepton_nb.training.spec import TrainingSpec
 
 
@@ -115,6 +116,52 @@ def test_a_model_that_cannot_travel_is_refused_alike(framework, thing):
 
     with pytest.raises(lnb.TrainingError, match=f"the model cannot be sent to the workers: .*{thing}.* a function"):
         contract.start(None, framework, model=holding)
+
+
+def compiled_model():
+    import keras
+
+    model = keras.Sequential([keras.Input((FEATURES,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.RMSprop(0.25), "mse")
+    return model
+
+
+def test_what_a_keras_model_was_compiled_with_is_not_passed_over(tmp_path):
+    """A training has its own loss and optimizer, and the model says others: the user decides."""
+    with contract.keras_in_double():
+        model = compiled_model()
+    both = (
+        r"compiled with the loss 'mse' and the optimizer RMSprop \(learning rate 0.25\), .*: loss=.* or 'mse', .*; opt"
+    )
+    for options, message in [
+        ({}, both),
+        (
+            {"loss": "mse"},
+            r"compiled with the optimizer RMSprop .*: optimizer='adam' or 'adamw' or 'sgd', and learning",
+        ),
+        (
+            {"optimizer": "sgd"},
+            "compiled with the loss 'mse', and a training has its own; say what it is to take: loss=",
+        ),
+    ]:
+        with pytest.raises(lnb.TrainingError, match=message):
+            lnb.train(model, contract.rows(), **options)
+        with pytest.raises(lnb.TrainingError, match=message):
+            lnb.sweep(model, contract.rows(), {"learning_rate": [0.1]}, validation=contract.rows(9), **options)
+    assert settle(model, loss="mse", optimizer="adam").framework == "keras"
+    assert settle(compiled_model, framework="keras").loss == "auto"
+
+
+@pytest.mark.parametrize("make_engine", ["keras"], indirect=True)
+def test_what_a_function_compiles_is_not_passed_over_either(make_engine, tmp_path):
+    """It is built in a rank."""
+    assert "compiled with the loss 'mse' and the optimizer RMSprop" in str(
+        told(make_engine, tmp_path, compiled_model, changed())
+    )
+    write_rows(tmp_path, train=contract.rows(60))
+    channel = SimpleNamespace(stopping=False, pauses=0, send=lambda kind, **facts: None)
+    spec = TrainingSpec(precision="float64", loss="mse", epochs=1)
+    loop_of(make_engine, compiled_model, spec, tmp_path, channel).run()
 
 
 @pytest.mark.parametrize("framework", contract.FRAMEWORKS)
