@@ -16,7 +16,7 @@ from lepton_nb.data.transform import Prepared, Transform
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import array_rows
 from lepton_nb.training.array_rows import Array
-from lepton_nb.training.table_rows import check_finite, columns_of, listed
+from lepton_nb.training.table_rows import check_finite, columns_of, listed, require_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,11 @@ class Reader:
         """The shape of one row's features."""
         return (len(self.names),) if self.shape is None else self.shape
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns of a table that features are made of."""
+        return self.names if self.transform is None else tuple(column.name for column in self.transform.columns)
+
     def numbers(self, features: Array) -> Array:
         """Features of Rows as the model takes them: of the run's precision, images divided."""
         return array_rows.scaled(features, self.divisor, self.dtype)
@@ -85,6 +90,7 @@ class Reader:
             rows = _from_prepared(data)
         elif self.transform is not None:
             table = eager(data)
+            require_columns(table.columns, self.sources, self.target_name if need_target else None, what)
             if not need_target and self.target_name in table.columns:
                 # Rows without a target would be left out, and predictions no longer match the frame's rows.
                 table = table.drop(self.target_name)
