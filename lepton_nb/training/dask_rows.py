@@ -81,10 +81,7 @@ def collected_like(data: Any, reader: Reader, client: Client | None, what: str) 
     if not is_pair(data):
         raise TrainingError(f"{what} must be (features, target), as the training rows were; give both")
     features, wanted = _arrays(data, what)
-    if tuple(features.shape[1:]) != reader.shape:
-        raise TrainingError(
-            f"{what} has rows of the shape {tuple(features.shape[1:])}, the training rows had {reader.shape}"
-        )
+    reader.require_shape(tuple(int(size) for size in features.shape[1:]), what)
     return _collected_arrays(features, wanted, reader, client, what)
 
 

@@ -65,3 +65,12 @@ def _taking_sums(kind: Any) -> Any:
         return pairs
 
     return type(kind.__name__, (kind,), {"_all_reduce_sum_gradients": as_they_are})
+
+
+def row_shape(model: Any) -> tuple[int, ...] | None:
+    """The shape of a row as the model was built for it; None where it does not tell."""
+    try:
+        shape = model.input_shape[1:]
+        return tuple(int(size) for size in shape)
+    except (AttributeError, TypeError, ValueError):  # of a class of its own; with several inputs; of any size
+        return None

@@ -115,16 +115,19 @@ class Reader:
             raise TrainingError(
                 f"{what} is a {type(data).__name__}, and the training rows were arrays; give (features, target)"
                 + ("" if need_target else ", or the features alone")
+                + f", in arrays, each row with {array_rows.row_of(shape)}"
             )
         if need_target and not pair:
             raise TrainingError(f"{what} is features alone; give (features, target)")
-        features, divisor = array_rows.features_of(data[0] if pair else data, self.dtype, what)
-        if features.shape[1:] != shape:
+        given = data[0] if pair else data
+        if getattr(given, "shape", None) == shape:
             raise TrainingError(
-                f"{what} has rows of the shape {features.shape[1:]}, the training rows had {shape}; give the same",
-                shape=features.shape[1:],
-                wanted=shape,
+                f"the features of {what} have the shape {shape}, as a single row has; give (rows, ...), for one row "
+                "features[None]",
+                shape=shape,
             )
+        features, divisor = array_rows.features_of(given, self.dtype, what)
+        self.require_shape(features.shape[1:], what)
         if divisor != self.divisor:
             was, now = ("uint8 images", "is not uint8") if divisor == 1.0 else ("no uint8 images", "is uint8")
             raise TrainingError(
@@ -132,6 +135,17 @@ class Reader:
             )
         target = array_rows.target_of(data[1], len(features), self.dtype, what) if need_target else None
         return Rows(features, target, (), None)
+
+    def require_shape(self, shape: tuple[int, ...], what: str) -> None:
+        """Raise TrainingError where rows of `what`, arrays, have another shape than those of the training."""
+        if shape != self.shape:
+            has, wanted = array_rows.row_of(shape), array_rows.row_of(self.row_shape)
+            raise TrainingError(
+                f"a row of {what} has {has}, and the model was trained on rows with {wanted}; give the same, in the "
+                "same order",
+                shape=shape,
+                wanted=self.shape,
+            )
 
     def check_preparation(self, data: Prepared | PreparedStream, *, need_target: bool, what: str) -> None:
         """Raise TrainingError for rows that were prepared otherwise than the training rows."""

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import training_contract as contract
 from loops import ALONE, loop_of, torch_engine, write_rows
@@ -80,7 +81,10 @@ FEATURES = contract.FEATURES
             (FEATURES, 1), {"target": {5: 2.0}}, {"loss": "binary_cross_entropy"},
             "the target holds 2; it must hold 0 and 1; for more classes use task='multiclass'",
         ),
-        ((FEATURES + 1, 1), {}, {}, f"the model cannot take a batch of the shape (2, {FEATURES}) (rows, features): "),
+        (
+            (FEATURES + 1, 1), {}, {},
+            f"the model takes rows with {FEATURES + 1} features, and these have {FEATURES} features; build",
+        ),
         (
             (FEATURES, 1), {}, {"loss": "mse", "metrics": ("rmse", "auc")},
             "the metric 'auc' is not for task='regression'; choose among rmse, r2, explained_variance",
@@ -101,6 +105,52 @@ def test_what_does_not_fit_is_said_alike(make_engine, tmp_path, model, rows, opt
     """The issue's own: output and target, shapes, frozen weights, and a loss that is not finite with step and batch."""
     found = told(make_engine, tmp_path, dense(make_engine, *model), changed(**rows), **options)
     assert message in str(found)
+
+
+def test_what_fails_within_a_model_is_told_as_it_is(make_engine, tmp_path):
+    """It is no matter of the rows' width."""
+
+    def in_torch():
+        from torch import nn
+
+        return nn.Sequential(nn.Linear(FEATURES, 3), nn.Linear(4, 1))
+
+    def in_keras():
+        import keras
+
+        class Failing(keras.layers.Layer):
+            def call(self, values):
+                if values.shape[0] is not None:
+                    raise ValueError("as planned")
+                return values
+
+        return keras.Sequential([keras.Input((FEATURES,)), Failing(), keras.layers.Dense(1)])
+
+    model = in_torch if make_engine is torch_engine else in_keras
+    reason = r"shapes cannot be multiplied" if make_engine is torch_engine else "as planned"
+    message = str(told(make_engine, tmp_path, model, changed()))
+    assert message.startswith(f"the model cannot take a batch of the shape (2, {FEATURES}) (rows, features): ")
+    assert reason in message
+
+
+def test_an_image_model_of_another_size_tells_what_it_takes(make_engine, tmp_path):
+    """Flattened, as a dense layer sees it, in PyTorch; in Keras by its input."""
+
+    def in_torch():
+        from torch import nn
+
+        return nn.Sequential(nn.Flatten(), nn.Linear(30, 1))
+
+    def in_keras():
+        import keras
+
+        return keras.Sequential([keras.Input((5, 6)), keras.layers.Flatten(), keras.layers.Dense(1)])
+
+    in_torch_ = make_engine is torch_engine
+    rows = np.ones((60, 4, 6)), contract.rows(60)[1]
+    wanted, found = ("30 features", "24 features") if in_torch_ else ("the shape (5, 6)", "the shape (4, 6)")
+    message = str(told(make_engine, tmp_path, in_torch if in_torch_ else in_keras, rows))
+    assert message.startswith(f"the model takes rows with {wanted}, and these have {found}; ")
 
 
 @pytest.mark.parametrize("framework", contract.FRAMEWORKS)

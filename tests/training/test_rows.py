@@ -1,3 +1,4 @@
+import dask.array as da
 import dask.dataframe as dd
 import numpy as np
 import pandas as pd
@@ -137,3 +138,48 @@ def test_a_whole_preparation_is_no_later_rows():
     _, reader = training_rows(parts.train, None, "float32")
     with pytest.raises(lnb.TrainingError, match=r"the validation data is all of .* such as parts.validation"):
         reader.read(parts, need_target=True, what="the validation data")
+
+
+ARRAYS = np.zeros((5, 4)), np.zeros(5)
+
+
+@pytest.mark.parametrize(
+    ("data", "need_target", "message"),
+    [
+        (
+            np.zeros((5, 3)),
+            False,
+            "a row of the data has 3 features, and the model was trained on rows with 4 features",
+        ),
+        (
+            (np.zeros((5, 1)), ARRAYS[1]),
+            True,
+            "a row of the data has 1 feature, and the model was trained on rows with 4",
+        ),
+        (
+            np.zeros((5, 4, 2)),
+            False,
+            r"has the shape \(4, 2\), and the model was trained on rows with 4 features; give",
+        ),
+        (
+            np.zeros(4),
+            False,
+            r"the shape \(4,\), as a single row has; give \(rows, ...\), for one row features\[None\]",
+        ),
+        (np.zeros(3), False, r"the shape \(3,\); give \(rows, ...\), for one number a row"),
+        (FRAME, False, "is a DataFrame, .* or the features alone, in arrays, each row with 4 features"),
+        (np.zeros((5, 4)).tolist(), False, "is a list, .* in arrays, each row with 4 features"),
+    ],
+)
+def test_arrays_of_another_width_than_those_of_the_training_are_told(data, need_target, message):
+    _, reader = training_rows(ARRAYS, None, "float32")
+    with pytest.raises(lnb.TrainingError, match=message):
+        reader.read(data, need_target=need_target, what="the data")
+
+
+def test_a_dask_array_of_another_width_is_told_alike():
+    _, reader = training_rows(ARRAYS, None, "float32")
+    with pytest.raises(
+        lnb.TrainingError, match="a row of the validation data has 3 features, and the model was trained"
+    ):
+        later_feed(reader, (da.zeros((5, 3)), da.zeros(5)))
