@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models
+from lepton_nb.training.feeds import Feed
 from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, Optimizer, TrainingSpec
 from lepton_nb.training.tasks import check_metrics
+from lepton_nb.training.tokens import check_tokens
 
 
 def settle(model: models.Model, **options: Any) -> TrainingSpec:
@@ -70,6 +72,26 @@ def check_warmup(spec: TrainingSpec, rows: int) -> None:
             warmup_steps=spec.warmup_steps,
             steps=steps,
         )
+
+
+def check_vocabulary(model: Any, feeds: Mapping[str, Feed]) -> None:
+    """Raise TrainingError for rows, as far as they are in memory, with token numbers that the model does not know."""
+    vocabulary = models.vocabulary_of(model)
+    if vocabulary is None:
+        return
+    for part, feed in feeds.items():
+        transform = feed.reader.transform
+        prepared = None if transform is None else transform.vocabulary
+        if prepared is not None and prepared > vocabulary:
+            raise TrainingError(
+                f"the data was prepared with {prepared:,} token numbers, and the model has vocabulary={vocabulary}; "
+                f"give the model vocabulary={prepared}, or prepare with lnb.prepare(..., vocabulary={vocabulary})",
+                vocabulary=vocabulary,
+                prepared=prepared,
+            )
+        features = feed.arrays.get(f"{part}_features")
+        if features is not None:
+            check_tokens(features, vocabulary, f"the {'training' if part == 'train' else part} data")
 
 
 def check_cluster(cluster: Any) -> None:

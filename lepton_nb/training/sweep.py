@@ -12,7 +12,7 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
 from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
-from lepton_nb.training.settle import check_cluster
+from lepton_nb.training.settle import check_cluster, check_vocabulary
 from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS, TrainingSpec
 from lepton_nb.training.sweep_rehearsal import rehearse
 from lepton_nb.training.sweep_run import SweepRun
@@ -86,7 +86,7 @@ def sweep(
     spec.require_metric(first)
     if spec.at_once != 1 and first.most_workers is None:
         raise TrainingError("at_once deals the workers out among trials; give workers as a number")
-    rehearse(recipe, drawn, given, _rows(data, cluster, first))
+    rehearse(recipe, drawn, given, _rows(data, cluster, first, None if "vocabulary" in drawn else model))
     rules = Rules(drawn, spec.wanted, spec.prune, spec.startup, spec.seed, _most_epochs(first, drawn))
     with contextlib.ExitStack() as held:
         folder = _folder(spec, rules, first, recipe, held)
@@ -102,17 +102,21 @@ def _metrics(metric: str, given: str | Sequence[str]) -> tuple[str, ...]:
     return (*names, name) if name != metric and name in CLASS_METRICS + NUMBER_METRICS else names
 
 
-def _rows(data: Any, cluster: Any, spec: TrainingSpec) -> int:
-    """How many rows there are to train on. Raises TrainingError for what `lnb.train` would refuse for every trial."""
+def _rows(data: Any, cluster: Any, spec: TrainingSpec, model: Any) -> int:
+    """How many rows there are to train on. Raises TrainingError for what `lnb.train` would refuse for every trial.
+
+    model: what the rows must fit, where that is not drawn.
+    """
     if cluster is not None:
         check_cluster(cluster)
         place(cluster.workers, spec.least_workers)
     client = None if cluster is None else cluster.client
-    train = feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)
+    feeds = {"train": feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)}
     if spec.validation is not None:
-        later_feed(train.reader, spec.validation, stream=spec.stream, client=client)
+        feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
+    check_vocabulary(model, feeds)
     check_track(spec.track)
-    return len(train)
+    return len(feeds["train"])
 
 
 def _most_epochs(spec: TrainingSpec, space: sweep_space.Space) -> int | None:

@@ -14,7 +14,7 @@ from lepton_nb.training import checkpoint, models
 from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
-from lepton_nb.training.settle import check_cluster, check_warmup, settle
+from lepton_nb.training.settle import check_cluster, check_vocabulary, check_warmup, settle
 from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.tracking import trackers
 
@@ -65,6 +65,7 @@ def train(
     if spec.validation is not None:
         feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
     check_warmup(spec, len(feeds["train"]))
+    check_vocabulary(model, feeds)
     if cluster is not None:
         place(cluster.workers, spec.least_workers)
     with contextlib.ExitStack() as undo:
