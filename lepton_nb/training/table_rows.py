@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lepton_nb.errors import TrainingError
+from lepton_nb.data.transform import check_target
+from lepton_nb.errors import DataError, TrainingError
 from lepton_nb.training.array_rows import Array
 
 
@@ -27,7 +28,12 @@ def columns_of(
     hollow = [name for name in wanted if table[name].null_count() == table.height]
     if hollow:
         raise TrainingError(f"{what} holds only nulls in {listed(hollow)}; drop the column", columns=tuple(hollow))
-    check_columns({name: table.schema[name] for name in wanted}, what)
+    if target is not None:
+        try:
+            check_target(table, target)
+        except DataError as error:
+            raise TrainingError(f"{what} cannot be learnt from: {error}", **error.facts) from error
+    check_columns({name: table.schema[name] for name in names}, what)
     matrix = np.empty((table.height, len(names)), dtype=dtype)
     for position, name in enumerate(names):
         matrix[:, position] = _column(table[name], what)

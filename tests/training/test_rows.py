@@ -35,6 +35,7 @@ def test_float64_keeps_every_digit():
         (FRAME.head(0), "y", "has no rows"),
         (FRAME.select("y"), "y", "no feature columns"),
         (FRAME.with_columns(a=pl.lit("x"), b=pl.lit("x")), "y", r"in a \(String\), b \(String\); lnb.prepare"),
+        (FRAME.with_columns(y=pl.lit("x")), "y", r"the target 'y' is String; .*pl.col\('y'\).rank\('dense'\) - 1"),
         (FRAME.with_columns(a=None), "y", "holds only nulls in a; drop"),
         (FRAME.with_columns(y=None), "y", "holds only nulls in y"),
         (FRAME.with_columns(a=pl.Series([1, None, 3])), "y", "1 nulls in a"),
