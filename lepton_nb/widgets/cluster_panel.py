@@ -171,23 +171,26 @@ class ClusterPanel(Panel):
             if not cluster.closed:
                 raise
             if cluster is self._cluster and not self._stop_button.disabled:
-                self._show_setup("The cluster was closed by code.")
+                self._show_setup("The cluster was closed from outside this panel.")
             return
         with self._changing:
             if cluster is not self._cluster:
                 return
             self._history.add(snapshot)
             self._adapting = adapting
+        self._table.value = words.workers_table(snapshot)
+        self._offer_logs(words.names(snapshot))
+        for label, draw in _drawn(snapshot.backend).items():
+            self._charts[label].show(draw(self._history))
+        # Last: who hears of a change finds it shown. Not while one is under way, which is told already.
         if not self._scale_button.disabled:
             self.say(words.status(snapshot, adapting))
-        self._table.value = words.workers_table(snapshot)
-        names = [worker.name for worker in snapshot.workers]
+
+    def _offer_logs(self, names: list[str]) -> None:
         if list(self._worker.options) != names:
             kept = self._worker.value
             self._worker.options = names
             self._worker.value = kept if kept in names else next(iter(names), None)
-        for label, draw in _drawn(snapshot.backend).items():
-            self._charts[label].show(draw(self._history))
 
     def _scale(self) -> None:
         workers = self._size.values()["workers"]
