@@ -56,12 +56,13 @@ class ClusterPanel(Panel):
         self._changing = threading.RLock()
         self._history = ClusterHistory()
         self._adapting: tuple[int, int] | None = None
+        self._over = "No cluster is running."
         self._make_setup()
         self._make_controls()
         self._make_instruments()
         self.every(REFRESH_S, self._look)
         if cluster is None:
-            self._show_setup("No cluster is running.")
+            self._show_setup(self._over)
         else:
             cluster.client  # noqa: B018 - raises for one that is closed
             self._adopt(cluster, owned=False)
@@ -154,7 +155,9 @@ class ClusterPanel(Panel):
             self._cluster, self._owned = None, False
         self._form.disabled = self._start_button.disabled = False
         self.body.children = [self._setup]
+        self._over = said
         self.say(said)
+        self.settle()
 
     def _enable_controls(self) -> None:
         for button in (self._scale_button, self._adapt_button, self._stop_button):
@@ -272,7 +275,10 @@ class ClusterPanel(Panel):
     def summary(self) -> str:
         """The workers and tasks in words."""
         last = self._history.last
-        return "No cluster is running." if last is None else words.summary(last, self._adapting)
+        if last is None:
+            return self._over
+        seen = words.summary(last, self._adapting)
+        return seen if self._cluster is not None else f"{self._over} When it was last seen: {seen}"
 
     def wait(self) -> None:
         """Take a last look: a cluster is over only when somebody ends it."""

@@ -23,6 +23,7 @@ STYLE = """<style>
 .lepton-panel pre.lepton-log { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel .lepton-log-box { display: flex; flex-direction: column-reverse; max-height: 18rem; overflow: auto; }
 .lepton-panel .lepton-log-box pre.lepton-log { max-height: none; overflow: visible; }
+.lepton-panel .lepton-wide { overflow-x: auto; }
 .lepton-panel .lepton-line { margin: 2px 0; }
 .lepton-panel .lepton-line a { color: var(--jp-content-link-color, #0072b2); text-decoration: underline; }
 .lepton-panel ul.lepton-line { padding-left: 1.2em; }

@@ -103,6 +103,7 @@ def test_a_cluster_is_started_used_scaled_adapted_and_stopped_with_clicks():
         assert says(panel, "The cluster was stopped.")
         assert cluster.closed
         assert panel.cluster is None
+        assert panel.summary().startswith("The cluster was stopped. When it was last seen: ")
         assert not button(panel, "Start").disabled
         assert panel._faults.texts == ()
 
