@@ -216,21 +216,19 @@ class EvaluationView:
 
 def _listed(caption: str, lines: Sequence[str]) -> str:
     items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-    return f'<h3 class="lepton-heading">{caption}</h3><ul>{items}</ul>' if items else ""
+    return f'<h3 class="lepton-heading">{caption}</h3><ul style="margin: 0">{items}</ul>' if items else ""
 
 
 def _usage_table(usage: pl.DataFrame) -> str:
     if not usage.height:
         return ""
+    busy = 100 * pl.col("cpu_s") / pl.col("elapsed_s").clip(1e-9)
     shown = usage.select(
         "rank",
         pl.col("host").alias("machine"),
         pl.col("rows").alias("rows so far"),
         pl.col("rows_per_s").round().cast(pl.Int64, strict=False).alias("rows / s"),
-        (100 * pl.col("cpu_s") / pl.col("elapsed_s").clip(1e-9))
-        .round()
-        .cast(pl.Int64)
-        .alias("processor (% of a core)"),
+        busy.round().cast(pl.Int64).alias("processor (% of a core)"),
         (pl.col("memory_bytes") / 1e6).round().cast(pl.Int64).alias("memory (MB)"),
     )
     return table_html(shown, "Ranks")
