@@ -128,3 +128,10 @@ def test_other_choices_keep_what_was_chosen_or_take_the_first():
     assert form.values() == {"column": "b", "keys": ("b",)}
     form.choose("column", [("c", "c")])
     assert form.value("column") == "c"
+
+
+def test_an_empty_input_shows_an_example():
+    form = Form(
+        [Field(name="path", label="Path", example="such as a.csv"), Field(name="most", label="Most", optional=True)]
+    )
+    assert [entry.input.placeholder for entry in form._entries.values()] == ["such as a.csv", "default"]
