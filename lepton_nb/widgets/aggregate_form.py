@@ -90,13 +90,14 @@ class AggregateForm:
             Field(name="function", label="Compute", choices=[(known.label, name) for name, known in FUNCTIONS.items()],
                   default="mean", help="what to compute of the rows of a window"),
             Field(name="column", label="Of column", choices=[("", NO_COLUMN)], default=NO_COLUMN, help="whose values"),
-            Field(name="column_text", label="Of column", optional=True, help="whose values"),
+            Field(name="column_text", label="Of column", optional=True, example="such as value", help="whose values"),
             *(
                 Field(name=one.name, label=one.label, kind=int if one.kind == "rows" else float, default=one.default,
                       optional=True, help=one.help)
                 for one in parameters
             ),
-            Field(name="name", label="Call it", optional=True, help="name of the result's column; made up if empty"),
+            Field(name="name", label="Call it", optional=True, example="made up",
+                  help="name of the result's column"),
         ]  # fmt: skip
 
     def _changed(self, name: str) -> None:

@@ -18,6 +18,7 @@ class Field:
 
     kind: int, float, str or bool. choices: pairs of what is shown and the value, to choose one, or several with
     `multiple`. optional: an empty input is None. minimum, maximum: both included. help: a sentence, as a tooltip.
+    example: what an empty input shows, by default "default" where it is optional.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Field:
     multiple: bool = False
     optional: bool = False
     help: str = ""
+    example: str = ""
 
     def read(self, text: str) -> Any:
         """The value of an input's text. Raises ValueError with what is wanted."""
@@ -68,7 +70,7 @@ class _Entry:
         elif field.kind is bool:
             self.input = ipywidgets.Checkbox(indent=True, **common)
         else:
-            self.input = ipywidgets.Text(placeholder="default" if field.optional else "", **common)
+            self.input = ipywidgets.Text(placeholder=field.example or ("default" if field.optional else ""), **common)
         self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 9.7rem"))
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
         if field.default is not None or (field.optional and field.choices is None):

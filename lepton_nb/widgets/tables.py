@@ -18,8 +18,8 @@ LONGEST = 80
 def table_html(table: pl.DataFrame, caption: str) -> str:
     """The rows of a small table, under its caption. Times are in UTC, to the second."""
     number = [' class="number"' if dtype.is_numeric() else "" for dtype in table.dtypes]
-    titles = [f"{name} (UTC)" if dtype == pl.Datetime else name for name, dtype in table.schema.items()]
-    names = [f'<th scope="col"{style}>{html.escape(name)}</th>' for name, style in zip(titles, number, strict=True)]
+    titles = zip(_titles(table), number, strict=True)
+    names = [f'<th scope="col"{style}>{html.escape(title)}</th>' for title, style in titles]
     columns = [cells(column) for column in table.get_columns()]
     rows = [
         "".join(f"<td{style}>{html.escape(words)}</td>" for words, style in zip(row, number, strict=True))
@@ -28,6 +28,26 @@ def table_html(table: pl.DataFrame, caption: str) -> str:
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     head = f"<thead><tr>{''.join(names)}</tr></thead>"
     return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+
+
+def table_text(table: pl.DataFrame) -> str:
+    """The rows of a small table as plain text, in columns."""
+    columns = [
+        [title, *cells(table.get_column(name))] for name, title in zip(table.columns, _titles(table), strict=True)
+    ]
+    number = [dtype.is_numeric() for dtype in table.dtypes]
+    lines = []
+    for row in zip(*columns, strict=True):
+        parts = []
+        for words, column, right in zip(row, columns, number, strict=True):
+            width = max(map(len, column))
+            parts.append(words.rjust(width) if right else words.ljust(width))
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def _titles(table: pl.DataFrame) -> list[str]:
+    return [f"{name} (UTC)" if dtype == pl.Datetime else name for name, dtype in table.schema.items()]
 
 
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:

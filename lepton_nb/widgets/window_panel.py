@@ -17,7 +17,7 @@ from lepton_nb.figures.watched import Watched
 from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
-from lepton_nb.widgets.tables import facts_html, table_html
+from lepton_nb.widgets.tables import facts_html, table_html, table_text
 from lepton_nb.widgets.window_code import CodeView
 from lepton_nb.widgets.window_export import ExportView
 from lepton_nb.widgets.window_form import Asked, WindowForm
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 REFRESH_S = 0.5
 ROWS_SHOWN = 8
+# Before that a run has no course to speak of.
+FEWEST_BATCHES = 3
 HINT = "Nothing runs yet. Choose what to read and what to compute, then start."
 
 
@@ -159,7 +161,8 @@ class WindowPanel(Panel):
         if watched is None or not watched.batches:
             return []
         value = self._value(watched)
-        return [*([watched.results(value)[0]] if value else []), watched.progress()]
+        results = [watched.results(value)[0]] if value else []
+        return [*results, *([watched.progress()] if watched.batches >= FEWEST_BATCHES else [])]
 
     def summary(self) -> str:
         """What is computed, how the stream stands, and the results that end last."""
@@ -169,7 +172,7 @@ class WindowPanel(Panel):
         said = [f"{self.title}: {self._words(watched)}"]
         said += [f"{label}: {value}" for label, value in watched.facts()]
         rows = watched.last_rows(ROWS_SHOWN)
-        return "\n".join([*said, *([str(rows)] if rows.width else [])])
+        return "\n".join([*said, *(["The windows that ended last:", table_text(rows)] if rows.height else [])])
 
     def _close(self) -> None:
         with self._starting:
@@ -288,6 +291,7 @@ class WindowPanel(Panel):
             self._which.value = f'<div class="lepton-note">Shown: {html.escape(which)}.</div>'
         self._facts.value = facts
         self._rows.value = table_html(last, "The windows that ended last")
+        self._course.layout.display = "" if watched.batches >= FEWEST_BATCHES else "none"
         course = watched.progress()
         course.update_layout(height=400)
         self._course.show(course)

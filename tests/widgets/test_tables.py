@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 
-from lepton_nb.widgets.tables import facts_html, table_html
+from lepton_nb.widgets.tables import facts_html, table_html, table_text
 
 TABLE = pl.DataFrame(
     {
@@ -40,6 +40,14 @@ def test_numbers_that_are_none_do_not_stop_it():
 def test_lists_of_values_and_counts_are_written_out():
     top = pl.DataFrame({"top": [[{"value": "ATL", "count": 12}, {"value": "ORD", "count": 9}]]})
     assert "<td>ATL 12, ORD 9</td>" in table_html(top, "")
+
+
+def test_a_table_can_be_read_as_plain_text():
+    assert table_text(TABLE.select("key <b>", "at", "n", "mean")) == (
+        "key <b>  at (UTC)                     n     mean\n"
+        "a & b    2020-01-01 12:30:00  1,234,567     -2.0\n"
+        "none     none                      none  1,234.6"
+    )
 
 
 def test_facts_are_a_list_of_terms():

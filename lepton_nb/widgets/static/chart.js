@@ -190,7 +190,9 @@ class View {
     layout.hoverlabel = { bgcolor: this.dark ? "#303030" : "#ffffff", ...layout.hoverlabel };
     layout.hoverlabel.font = { color: ink, ...layout.hoverlabel.font };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))])) {
-      layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
+      const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
+      // Said outright: plotly.js takes an axis that had a range in the figure before for one that a reader has moved.
+      layout[name] = axis.range ? axis : { autorange: true, ...axis };
     }
     const range = this.model.get("x_range");
     if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
