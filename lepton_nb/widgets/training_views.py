@@ -114,12 +114,17 @@ class RanksView:
         self.rank.observe(lambda _: self._show_output(), "value")
         self._output = ipywidgets.HTML()
         self._outputs: dict[int, str] = {}
+        self._ended: str | None = None
         self.view = ipywidgets.VBox(
             [self.throughput, self._usage, self._notes, self._checkpoints, self.rank, self._output]
         )
 
     def show(self, run: TrainingRun) -> None:
         """Show how `run` stands now."""
+        if self._ended == run.name:
+            return
+        # Nothing more comes of one that is over.
+        self._ended = run.name if run.status.over else None
         usage = run.usage
         figure = training_figures.throughput(usage)
         self.throughput.show(compact(figure, 120 + 36 * max(1, usage.height)))

@@ -1,6 +1,7 @@
 """The training panel, driven as its buttons drive it, with real trainings of two ranks."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,8 @@ import pytest
 
 import lepton_nb as lnb
 from lepton_nb.events import Progress, Status
+from lepton_nb.widgets import notebook
+from lepton_nb.widgets.training_controls import progress_words
 from lepton_nb.widgets.training_panel import TrainingPanel
 
 QUICK = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "hidden": (8,), "log_every_steps": 5}
@@ -186,6 +189,9 @@ def test_a_run_of_code_is_adopted_and_left_alone_when_the_panel_closes(cluster):
         panel.refresh()
         assert panel._tabs.value == "Curves"
         assert panel._controls._go_on.disabled
+        words = progress_words(run, 1_000_000, 3_000.0)
+        assert " of 1,000,000 · epoch " in words
+        assert words.endswith(" · about 50 min left")
         panel.close()
         assert not run.status.over
     finally:
@@ -215,3 +221,26 @@ def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, monk
     assert len(figures) == 2
     assert all("application/vnd.plotly.v1+json" in figure for figure in figures)
     assert words["text/plain"].startswith(f"TrainingRun {run.name}: finished, epoch 2 of 2, loss 0.")
+
+
+def test_the_tables_of_a_notebook_are_offered_where_no_data_is_given(monkeypatch):
+    rows = table(50)
+    names = {"flights": rows, "lazy": rows.lazy(), "pandas": rows.to_pandas(), "_hidden": rows, "number": 3, "In": []}
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(user_ns=names))
+    assert [*notebook.tables()] == ["flights", "lazy", "pandas"]
+    panel = TrainingPanel()
+    assert [name for _, name in panel.form._rows.fields[0].choices] == ["flights", "lazy", "pandas"]
+    # One that a cell makes later is there as well.
+    names["later"] = rows
+    panel.refresh()
+    assert panel.set(data="later").form.values().data == "later"
+    panel.wait()
+    panel.close()
+
+
+def test_without_a_run_there_is_nothing_to_wait_for():
+    panel = TrainingPanel()
+    assert panel.summary() == "No training run yet."
+    assert panel.figures() == []
+    panel.wait()
+    panel.close()
