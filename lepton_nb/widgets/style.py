@@ -20,7 +20,6 @@ STYLE = """<style>
 .lepton-panel pre.lepton-log, .lepton-error pre { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
-.lepton-panel pre.lepton-log { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel .lepton-log-box { display: flex; flex-direction: column-reverse; max-height: 18rem; overflow: auto; }
 .lepton-panel .lepton-log-box pre.lepton-log { max-height: none; overflow: visible; }
 .lepton-panel .lepton-facts { margin: 2px 0; }
@@ -31,6 +30,7 @@ STYLE = """<style>
   .lepton-grid { display: flex !important; flex-direction: column; }
   .lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
 }
+.lepton-panel .lm-TabBar-tab { color: var(--jp-ui-font-color0, inherit) !important; }
 .lepton-form { overflow: visible; }
 .lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
 .lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }
