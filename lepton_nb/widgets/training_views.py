@@ -157,8 +157,8 @@ class EvaluationView:
         self.button.layout.width = "auto"
         self.button.on_click(lambda _: ask())
         self._words = ipywidgets.HTML()
-        self.threshold = ipywidgets.FloatSlider(
-            value=0.5, min=0.01, max=0.99, step=0.01, description="Threshold", continuous_update=False,
+        self.threshold = ipywidgets.BoundedFloatText(
+            value=0.5, min=0, max=1, step=0.05, description="Threshold",
             tooltip="From which probability on a row is taken for a 1",
         )  # fmt: skip
         self.threshold.observe(lambda _: self._draw_confusion(), "value")
@@ -257,7 +257,7 @@ def _checkpoint_table(run: TrainingRun) -> str:
     shown = listing(folder).select(
         pl.col("name").alias("file"),
         (pl.col("size_bytes") / 1e3).ceil().cast(pl.Int64).alias("size (kB)"),
-        pl.col("written_at").alias("written (UTC)"),
+        pl.col("written_at").alias("written"),
     )
     return table_html(shown, f"Checkpoints in {Path(folder)}")
 
