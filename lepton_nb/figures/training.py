@@ -80,7 +80,7 @@ def compare(
             raise TrainingError.unknown("run", name, [*histories])
     figure = go.Figure()
     for number, (name, history) in enumerate(histories.items()):
-        colour, width = COLOURS[number % len(COLOURS)], 2 + 2 * (len(histories) - 1 - number)
+        colour, width = COLOURS[number % len(COLOURS)], _width(number, len(histories))
         if steps and name in steps:
             line = {"color": colour, "width": 1}
             _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", opacity=0.45, line=line)
@@ -115,7 +115,7 @@ def curves(
         raise TrainingError("which column is to be drawn? give its name, such as 'loss'")
     figure = go.Figure()
     drawn = []
-    for name, table in runs.items():
+    for number, (name, table) in enumerate(runs.items()):
         for column in columns:
             for needed in (against, column):
                 if needed not in table.columns:
@@ -131,7 +131,7 @@ def curves(
                 y=y[kept],
                 mode="lines+markers" if kept.size <= 50 else "lines",
                 name=(f"{text(name)}, {label}" if len(columns) > 1 else text(name)) if name else label,
-                line={**style(len(figure.data)), "width": 2},
+                line={**style(len(figure.data)), "width": _width(number, len(runs))},
                 hovertemplate=f"{_label(against)} %{{x:,.4~g}}: %{{y:,.4~g}}",
             )
     wanted = dict.fromkeys(_label(column.removeprefix("validation_")) for column in columns)
@@ -182,6 +182,11 @@ def throughput(usage: pl.DataFrame, *, title: str = "") -> go.Figure:
     figure.update_layout(showlegend=False, height=180 + 40 * usage.height)
     figure.update_xaxes(rangemode="tozero")
     return figure
+
+
+def _width(number: int, count: int) -> int:
+    """Of a line: earlier runs have wider ones, and show below others on the same numbers."""
+    return 2 + 2 * min(3, count - 1 - number)
 
 
 def _label(column: str) -> str:

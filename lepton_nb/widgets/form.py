@@ -59,7 +59,7 @@ class _Entry:
 
     def __init__(self, field: Field) -> None:
         self.field = field
-        style = {"description_width": "9.5rem"}
+        style = {"description_width": "10.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
         common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
         if field.choices is not None and field.multiple:
@@ -71,7 +71,7 @@ class _Entry:
             self.input = ipywidgets.Checkbox(indent=True, **common)
         else:
             self.input = ipywidgets.Text(placeholder=field.example or ("default" if field.optional else ""), **common)
-        self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 9.7rem"))
+        self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 10.7rem"))
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
         if field.default is not None or (field.optional and field.choices is None):
             self.set(field.default)

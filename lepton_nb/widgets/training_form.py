@@ -47,6 +47,7 @@ def field_of(option: Option) -> Field:
     """The field that asks for an option."""
     common: dict[str, Any] = {"name": option.name, "label": option.label, "help": option.help}
     common |= {"default": option.written(option.default), "optional": option.optional}
+    common |= {"example": "none"} if option.optional else {}
     kinds = {"whole": int, "number": float, "flag": bool}
     if option.kind in ("choice", "choices"):
         shown = tuple((_shown(value), value) for value in option.choices)

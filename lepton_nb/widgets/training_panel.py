@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import ipywidgets
 
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.events import Event, Failed, Finished
-from lepton_nb.training.choices import likely_task, look, parts
+from lepton_nb.training.choices import Parts, likely_task, look, parts
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.options import MODELS
 from lepton_nb.training.run import TrainingRun
@@ -20,6 +19,7 @@ from lepton_nb.widgets.notebook import tables
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.training_controls import Controls
 from lepton_nb.widgets.training_form import TrainingForm, Wish
+from lepton_nb.widgets.training_runs import OWN_ROWS, KeptRun
 from lepton_nb.widgets.training_views import CurvesView, EvaluationView, RanksView
 
 if TYPE_CHECKING:
@@ -34,20 +34,6 @@ VIEWS = {
     "Ranks": "What each rank does and prints, notes, and checkpoints",
     "Evaluation": "How well the model does on rows that it was not trained on",
 }
-
-
-@dataclass(eq=False)
-class _Kept:
-    """A run of the panel, and what is known of it besides."""
-
-    run: TrainingRun
-    # Whether the panel started it: those are stopped when it closes.
-    own: bool
-    wish: Wish | None = None
-    rows: Any = None
-    evaluation: Evaluation | None = None
-    evaluated_on: str = ""
-    why_not: str = "The run is not over yet."
 
 
 class TrainingPanel(Panel):
@@ -69,7 +55,7 @@ class TrainingPanel(Panel):
         super().__init__("Training")
         self._given = data if data is None or isinstance(data, Mapping) else {"data": data}
         self._cluster = cluster
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, KeptRun] = {}
         self._ends: list[Callable[[], None]] = []
         self._starting = False
         self._change = threading.RLock()
@@ -128,7 +114,7 @@ class TrainingPanel(Panel):
         """Show a run that code started, beside those that are there."""
         if not isinstance(run, TrainingRun):
             raise TrainingError(f"a {type(run).__name__} is no training run; give what lnb.train(...) returned")
-        self._keep(_Kept(run, own=False, why_not="Choose test data, and evaluate."))
+        self._keep(KeptRun(run, own=False))
         return self
 
     def start(self) -> None:
@@ -203,7 +189,7 @@ class TrainingPanel(Panel):
                     kept.run.stop()
 
     @property
-    def _shown_run(self) -> _Kept | None:
+    def _shown_run(self) -> KeptRun | None:
         return self._kept.get(self._controls.chosen or "")
 
     def _live_run(self, what: str) -> TrainingRun:
@@ -222,19 +208,21 @@ class TrainingPanel(Panel):
         rows = data.train if kind == "parts" else data
         self.do("look at the target", lambda: likely_task(rows, target), lambda found: self.form.suggest(*found))
 
-    def _begin(self, wish: Wish, before: _Kept | None) -> None:
+    def _begin(self, wish: Wish, before: KeptRun | None) -> None:
         with self._change:
             if self._starting:
                 raise TrainingError("a training is just being started; wait until it is there")
             self._starting = True
-        self._refresh()
+        self._show_state(self._shown_run)
         self.do("start the training", lambda: self._train(wish, before))
 
-    def _train(self, wish: Wish, before: _Kept | None) -> None:
+    def _train(self, wish: Wish, before: KeptRun | None) -> None:
         try:
             try:
-                rows = before.rows if before is not None else self._rows(wish)
-                options = dict(wish.training) | ({} if before is None else {"resume": before.run})
+                rows = before.rows if before is not None and before.rows is not None else self._rows(wish)
+                # The run that goes on writes where the one before did.
+                again = {} if before is None else {"resume": before.run, "checkpoint": None}
+                options = wish.training | again
                 cluster = self._cluster() if callable(self._cluster) else self._cluster
                 model = MODELS[wish.kind](**wish.model)
                 run = train(
@@ -243,24 +231,21 @@ class TrainingPanel(Panel):
             except LeptonError as error:
                 self.form.tell(error)
                 raise
-            kept = _Kept(run, own=True, wish=wish, rows=rows)
-            if rows.test is None:
-                kept.why_not = "The run has no test rows: choose some, and evaluate."
-            self._keep(kept)
+            self._keep(KeptRun(run, own=True, wish=wish, rows=rows))
             if self.closed:
                 run.stop()
             self._tabs.value = "Curves"
         finally:
             self._starting = False
-        self._refresh()
+            self._refresh()
 
-    def _rows(self, wish: Wish) -> Any:
+    def _rows(self, wish: Wish) -> Parts:
         data = self._data()
         if wish.data not in data:
             raise LeptonError.unknown("data", wish.data, data)
         return parts(data[wish.data], seed=wish.training["seed"], **wish.parts)
 
-    def _keep(self, kept: _Kept) -> None:
+    def _keep(self, kept: KeptRun) -> None:
         with self._change:
             if kept.run.name in self._kept:
                 return
@@ -270,17 +255,16 @@ class TrainingPanel(Panel):
         if not kept.own:
             self._tabs.value = "Curves"
 
-    def _hear(self, kept: _Kept, event: Event) -> None:
+    def _hear(self, kept: KeptRun, event: Event) -> None:
         if isinstance(event, Failed):
-            kept.why_not = "The run failed, so there is no model."
             self.fail(f"train {kept.run.name}", event.error)
         if isinstance(event, Finished | Failed) and not self.closed:
             self.do(f"show the end of {kept.run.name}", lambda: self._end(kept))
 
-    def _end(self, kept: _Kept) -> None:
+    def _end(self, kept: KeptRun) -> None:
         """A run is over: evaluate it if there are rows for that, and show its last state."""
-        if not kept.run.error and kept.run.step and kept.rows is not None and kept.rows.test is not None:
-            self._judge(kept, kept.rows.test, "the test rows")
+        if kept.run.error is None and kept.run.step and kept.test is not None:
+            kept.judge(kept.test, OWN_ROWS)
         self._refresh()
         self._show_run()
         self.settle()
@@ -290,17 +274,10 @@ class TrainingPanel(Panel):
             kept, name = self._shown_run, self._evaluation.data.value
             if kept is None or name is None:
                 raise TrainingError("there is nothing to evaluate; start a run and choose test data first")
-            data = kept.rows.test if name == "" else self._data()[name]
-            if look(data).kind == "parts":
-                data = data.test
-            self._evaluate(kept, data, name or "the test rows")
+            self._evaluate(kept, kept.test if name == OWN_ROWS else self._data()[name], name)
 
-    def _evaluate(self, kept: _Kept, data: Any, name: str) -> None:
-        self.do(f"evaluate {kept.run.name}", lambda: self._judge(kept, data, name), lambda _: self._show_run())
-
-    def _judge(self, kept: _Kept, data: Any, name: str) -> None:
-        kept.evaluation = kept.run.trained.evaluation(data)
-        kept.evaluated_on = name
+    def _evaluate(self, kept: KeptRun, data: Any, name: str) -> None:
+        self.do(f"evaluate {kept.run.name}", lambda: kept.judge(data, name), lambda _: self._show_run())
 
     def _show_view(self) -> None:
         for name, view in self._views.items():
@@ -309,26 +286,27 @@ class TrainingPanel(Panel):
     def _show_run(self) -> None:
         kept = self._shown_run
         if kept is not None:
-            words = kept.evaluated_on if kept.evaluation is not None else kept.why_not
-            self._evaluation.show(kept.run.name, kept.evaluation, words)
+            self._evaluation.show(kept.run.name, kept.evaluation, kept.words)
             self._refresh()
 
     def _refresh(self) -> None:
         with self._change:
             self.form.renew()
             kept = self._shown_run
-            can_go_on = kept is not None and kept.wish is not None and kept.run.state is not None
-            run = None if kept is None else kept.run
-            self.say(self._controls.show(run, starting=self._starting, can_go_on=can_go_on))
+            self._show_state(kept)
             self._offer_test_data(kept)
             if kept is not None:
                 self._curves.show({name: one.run for name, one in self._kept.items()})
                 self._ranks.show(kept.run)
 
-    def _offer_test_data(self, kept: _Kept | None) -> None:
-        own = [("the rows kept for it", "")] if kept and kept.rows is not None and kept.rows.test is not None else []
-        offered = [*own, *((name, name) for name in self._data())]
-        if offered != list(self._evaluation.data.options):
+    def _show_state(self, kept: KeptRun | None) -> None:
+        run, can_go_on = (None, False) if kept is None else (kept.run, kept.can_go_on)
+        self.say(self._controls.show(run, starting=self._starting, can_go_on=can_go_on))
+
+    def _offer_test_data(self, kept: KeptRun | None) -> None:
+        own = [] if kept is None or kept.test is None else [OWN_ROWS]
+        offered = (*own, *self._data())
+        if offered != self._evaluation.data.options:
             self._evaluation.data.options = offered
             self._evaluation.data.index = 0 if offered else None
         self._evaluation.button.disabled = kept is None or not kept.run.status.over or not offered

@@ -114,12 +114,17 @@ class RanksView:
         self.rank.observe(lambda _: self._show_output(), "value")
         self._output = ipywidgets.HTML()
         self._outputs: dict[int, str] = {}
+        self._ended: str | None = None
         self.view = ipywidgets.VBox(
             [self.throughput, self._usage, self._notes, self._checkpoints, self.rank, self._output]
         )
 
     def show(self, run: TrainingRun) -> None:
         """Show how `run` stands now."""
+        if self._ended == run.name:
+            return
+        # Nothing more comes of one that is over.
+        self._ended = run.name if run.status.over else None
         usage = run.usage
         figure = training_figures.throughput(usage)
         self.throughput.show(compact(figure, 120 + 36 * max(1, usage.height)))
@@ -152,11 +157,11 @@ class EvaluationView:
         self.button.layout.width = "auto"
         self.button.on_click(lambda _: ask())
         self._words = ipywidgets.HTML()
-        self.threshold = ipywidgets.FloatSlider(
-            value=0.5, min=0.01, max=0.99, step=0.01, description="Threshold", continuous_update=False,
+        self.threshold = ipywidgets.BoundedFloatText(
+            value=0.5, min=0, max=1, step=0.05, description="Threshold",
             tooltip="From which probability on a row is taken for a 1",
         )  # fmt: skip
-        self.threshold.observe(lambda _: self._draw(), "value")
+        self.threshold.observe(lambda _: self._draw_confusion(), "value")
         self.charts = [LiveChart(compact(go.Figure(), 360)) for _ in range(4)]
         grid = ipywidgets.GridBox(
             self.charts,
@@ -167,7 +172,7 @@ class EvaluationView:
         self.view = ipywidgets.VBox([ask_row, self._words, self.threshold, grid, self._sample])
         self._evaluation: Evaluation | None = None
         self._name = ""
-        self._figures: list[go.Figure] = []
+        self._figures: dict[str, go.Figure] = {}
         self.show("", None, "Nothing was evaluated yet.")
 
     def show(self, name: str, evaluation: Evaluation | None, words: str) -> None:
@@ -193,7 +198,16 @@ class EvaluationView:
 
     def figures(self) -> list[go.Figure]:
         """The figures of the evaluation."""
-        return list(self._figures)
+        return list(self._figures.values())
+
+    def _draw_confusion(self) -> None:
+        """The one figure that the threshold changes."""
+        one = self._evaluation
+        if one is not None and one.task == "binary":
+            truth, chances = one.target.reshape(-1), one.predictions.reshape(-1)
+            matrix = evaluation_figures.confusion_matrix(truth, chances, threshold=self.threshold.value)
+            self._figures["Confusion"] = _titled(matrix, "Confusion")
+            self.charts[list(self._figures).index("Confusion")].show(self._figures["Confusion"])
 
     def _draw(self) -> None:
         found: dict[str, go.Figure] = {}
@@ -201,17 +215,19 @@ class EvaluationView:
             one = self._evaluation
             answers = {self._name: one.predictions}
             found = evaluation_figures.fitting(one.task, one.target, answers, threshold=self.threshold.value)
-        self._figures = []
-        for title, figure in found.items():
-            figure.update_layout(title={"text": title})
-            # The shares are written in the cells.
-            figure.update_traces(showscale=False, selector={"type": "heatmap"})
-            self._figures.append(compact(figure, 380))
-        for chart, figure in zip(self.charts, self._figures, strict=False):
-            chart.label = f"{figure.layout.title.text} of {self._name}"
+        self._figures = {title: _titled(figure, title) for title, figure in found.items()}
+        for chart, (title, figure) in zip(self.charts, self._figures.items(), strict=False):
+            chart.label = f"{title} of {self._name}"
             chart.show(figure)
         for place, chart in enumerate(self.charts):
             chart.layout.display = "" if place < len(self._figures) else "none"
+
+
+def _titled(figure: go.Figure, title: str) -> go.Figure:
+    figure.update_layout(title={"text": title})
+    # The shares are written in the cells.
+    figure.update_traces(showscale=False, selector={"type": "heatmap"})
+    return compact(figure, 380)
 
 
 def _listed(caption: str, lines: Sequence[str]) -> str:
@@ -241,7 +257,7 @@ def _checkpoint_table(run: TrainingRun) -> str:
     shown = listing(folder).select(
         pl.col("name").alias("file"),
         (pl.col("size_bytes") / 1e3).ceil().cast(pl.Int64).alias("size (kB)"),
-        pl.col("written_at").alias("written (UTC)"),
+        pl.col("written_at").alias("written"),
     )
     return table_html(shown, f"Checkpoints in {Path(folder)}")
 
