@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +30,19 @@ def lab(folder: Path, notebook: str) -> Iterator[tuple[Visit, str]]:
             visit.page.set_viewport_size({"width": 1400, "height": 3000})
             visit.page.goto(f"{server}/lab/tree/{notebook}{token}&reset")
             visit.page.locator(".jp-Notebook .jp-CodeCell:visible").first.wait_for(timeout=LOADED_MS)
-            yield visit, server
+            try:
+                yield visit, server
+            except BaseException:
+                keep(visit.page, "lab-failed")
+                raise
 
 
-def run_all(page: Page) -> None:
-    """Run all cells, by the menu, once there is a kernel."""
+def run_all(page: Page, server: str) -> None:
+    """Run all cells, by the menu, once the page has a kernel; before that, JupyterLab would ask for one."""
+    deadline = time.monotonic() + LOADED_MS / 1000
+    while not any(kernel["connections"] for kernel in page.request.get(f"{server}/api/kernels").json()):
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=LOADED_MS)
     page.locator("li.lm-MenuBar-item:has-text('Run')").first.click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()

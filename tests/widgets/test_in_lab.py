@@ -35,7 +35,7 @@ def test_a_cluster_is_started_and_a_model_trained_and_stopped_by_clicks_while_a_
     write_notebook(tmp_path / "panels.ipynb", *CELLS, kernel="python3")
     with lab(tmp_path, "panels.ipynb") as (visit, server):
         page = visit.page
-        run_all(page)
+        run_all(page, server)
         machines, training = panel(page, "Cluster"), panel(page, "Training")
         training.wait_for(timeout=PATIENT_MS)
         page.locator(".jp-InputPrompt:text-is('[*]:')").wait_for()
@@ -62,7 +62,7 @@ def test_a_cluster_is_started_and_a_model_trained_and_stopped_by_clicks_while_a_
         press(machines, "Scale")
         machines.get_by_text("1 worker is up").wait_for(timeout=PATIENT_MS)
         press(machines, "Stop")
-        machines.get_by_text("No cluster is running").wait_for(timeout=PATIENT_MS)
+        machines.get_by_text("The cluster was stopped").wait_for(timeout=PATIENT_MS)
         keep(page, "lab-4-closed")
         assert visit.outside(server, server.replace("http:", "ws:")) == []
         assert visit.failed == []
