@@ -191,9 +191,11 @@ class View {
     layout.hoverlabel.font = { color: ink, ...layout.hoverlabel.font };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))])) {
       layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
+      // Plotly writes into the range that it is given, and what was told to the kernel must stay as it was told.
+      if (layout[name].range) layout[name].range = [...layout[name].range];
     }
     const range = this.model.get("x_range");
-    if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
+    if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range: [...range], autorange: false };
     if (this.dark) {
       layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
