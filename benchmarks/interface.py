@@ -3,7 +3,8 @@
     python benchmarks/interface.py [--only ready,click,...] [--rounds 5] [--minutes 10] [--quick]
 
 Real servers (`lepton-nb app`; plain `voila` for what stands beside it) on notebooks written here, and a real headless
-Chromium that draws with the processor. Times are taken in the browser, or with the clock that it shares with the kernel.
+Chromium that draws with the processor. Times are taken in the browser, or with the clock that it shares with the
+kernel.
 
 ready    four live charts drawn, against a plain Voila page with one slider, in turn; what came over the wire, and how
          often a plotly.js was in it; a page with one FigureWidget beside it

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
-from playwright.sync_api import Browser, CDPSession, Error, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Error, Page, ViewportSize, sync_playwright
 
 from lepton_nb.reports import browser
 
@@ -19,7 +19,6 @@ FLAGS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )  # fmt: skip
-SIZE = {"width": 1280, "height": 1000}
 SMALLEST_BUNDLE_BYTES = 200_000
 # An event's name, which a plotly.js has this often and nothing else that a page loads has.
 MARK, MARKS = b"plotly_afterplot", 2
@@ -43,7 +42,7 @@ def chromium() -> Iterator[Browser]:
 @contextlib.contextmanager
 def fresh_page(started: Browser, timeout_s: float = 90) -> Iterator[Page]:
     """An empty page with an empty cache. Closed as a visitor closes a tab, so that its kernel can end."""
-    context = started.new_context(viewport=SIZE)
+    context = started.new_context(viewport=ViewportSize(width=1280, height=1000))
     context.set_default_timeout(1000 * timeout_s)
     complaints: list[str] = []
     try:
@@ -72,6 +71,16 @@ def renderers() -> list[psutil.Process]:
             if "--type=renderer" in child.cmdline():
                 found.append(child)
     return found
+
+
+def cpu_s(processes: list[psutil.Process]) -> float:
+    """Seconds of cores that processes have taken."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            used = process.cpu_times()
+            total += used.user + used.system
+    return total
 
 
 def pss_mb(processes: list[psutil.Process]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 from support import interface_pages as pages
 from support import machine
-from support.chromium import Traffic, fresh_page
+from support.chromium import Traffic, cpu_s, fresh_page, renderers
 from support.contest import Targets
 from support.served import OURS, PLAIN, Server, serving, write
 
@@ -81,13 +81,16 @@ def range_of(values: list[float], digits: int = 2, unit: str = "s") -> str:
     )
 
 
-def _visit(browser: Browser, server: Server, ready: str) -> float:
-    """Seconds from asking for a page to what `ready` looks for."""
+def _visit(browser: Browser, server: Server, ready: str) -> tuple[float, float]:
+    """Seconds from asking for a page to what `ready` looks for, and of cores that its kernel and renderer took."""
+    others = server.kernels()
     with fresh_page(browser) as page:
         begin = time.perf_counter()
         page.goto(server.url, wait_until="commit")
         page.wait_for_function(ready, polling=20)
-        return time.perf_counter() - begin
+        taken_s = time.perf_counter() - begin
+        kernels = [kernel for kernel in server.kernels() if kernel not in others]
+        return taken_s, cpu_s([*kernels, *renderers()])
 
 
 def _payload(browser: Browser, server: Server, ready: str, packed: bytes) -> Traffic:
@@ -110,6 +113,7 @@ def ready(browser: Browser, work: Path, targets: Targets, *, rounds: int) -> Non
     }
     print(f"\nready, from asking for a page to what it shows, an empty cache each, {machine.load()}")
     times: dict[str, list[float]] = {name: [] for name in notebooks}
+    work_s: dict[str, list[float]] = {name: [] for name in notebooks}
     sizes = {}
     with contextlib.ExitStack() as stack:
         servers = {
@@ -122,13 +126,16 @@ def ready(browser: Browser, work: Path, targets: Targets, *, rounds: int) -> Non
             sizes[name] = _payload(browser, servers[name], found, packed)
         for _ in range(rounds):
             for name, (_, _, found) in notebooks.items():
-                times[name].append(_visit(browser, servers[name], found))
+                taken_s, cores_s = _visit(browser, servers[name], found)
+                times[name].append(taken_s)
+                work_s[name].append(cores_s)
     for name, taken in times.items():
         traffic = sizes[name]
         print(
             f"  {name:30} {range_of(taken)}; {traffic.total_bytes / 1e6:.2f} MB: {traffic.http_bytes / 1e6:.2f} in "
             f"{traffic.responses} responses, {traffic.socket_bytes / 1e6:.2f} in {traffic.messages} messages; "
-            f"a plotly.js in {traffic.files} files (Voila loads that of JupyterLab's extension), in {traffic.sent} messages"
+            f"a plotly.js in {traffic.files} files (that of JupyterLab's extension), in {traffic.sent} messages; "
+            f"cores' time {statistics.median(work_s[name]):.2f} s in kernel and renderer"
         )
     charts, slider, _ = times.values()
     ratios = [ours / it for ours, it in zip(charts, slider, strict=True)]

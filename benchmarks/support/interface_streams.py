@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from playwright.sync_api import Browser, Page
 from support import interface_pages as pages
 from support import machine
-from support.chromium import fresh_page, pss_mb, renderers
+from support.chromium import cpu_s, fresh_page, pss_mb, renderers
 from support.contest import Targets
 from support.served import OURS, PLAIN, Server, serving, write
 
@@ -75,7 +76,7 @@ class Shown:
     def lags(self) -> list[float]:
         """At each moment before a newer picture came: the newest update that there was, less the one that was shown."""
         steady = self.steady
-        ends = [when for when, _ in steady[1:]] + [self.made[-1]]
+        ends = [when for when, _ in steady[1:]] + [self.made[-1]] if steady else []
         return [self._newest(end) - stamp for (_, stamp), end in zip(steady, ends, strict=True)]
 
     def _newest(self, when: float) -> float:
@@ -89,7 +90,7 @@ class Shown:
     @property
     def late_s(self) -> float | None:
         """From the last update to its picture; None if it did not come in time."""
-        when, stamp = self.seen[-1]
+        when, stamp = self.seen[-1] if self.seen else (0.0, 0.0)
         return (when - self.made[-1]) / 1000 if abs(stamp - self.made[-1]) < 1 else None
 
 
@@ -120,35 +121,24 @@ def _watched(browser: Browser, work: Path, seconds: float, *, ours: bool) -> Sho
         epoch = _epoch(stamps)
         page.evaluate(WATCH, epoch)
         processes = {"kernel": server.kernels(), "browser": renderers()}
-        before = {name: _cpu_s(some) for name, some in processes.items()}
+        before = {name: cpu_s(some) for name, some in processes.items()}
         page.click(".start")
         deadline = time.monotonic() + seconds + AFTER_S
-        # Nothing is asked of the page meanwhile: a busy one would not answer.
-        while not _ended(stamps) and time.monotonic() < deadline + seconds:
+        # Nothing is asked of the page meanwhile: it has enough to do.
+        while not _ended(stamps) and time.monotonic() < deadline:
             time.sleep(0.2)
         cpu = ", ".join(
-            f"{(_cpu_s(some) - before[name]) / seconds:.2f} cores in the {name}" for name, some in processes.items()
+            f"{(cpu_s(some) - before[name]) / seconds:.2f} cores in the {name}" for name, some in processes.items()
         )
         made = [float(line.split()[0]) for line in stamps.read_text().splitlines() if line != "end"]
+        if len(made) < 2:
+            raise RuntimeError("the stream did not begin")
         until = time.monotonic() + AFTER_S
         while True:
             seen = page.evaluate("() => globalThis.seen")
-            if abs(seen[-1][1] - made[-1]) < 1 or time.monotonic() > until:
+            if (seen and abs(seen[-1][1] - made[-1]) < 1) or time.monotonic() > until:
                 return Shown([(when, stamp) for when, stamp in seen], made, cpu)
             time.sleep(0.2)
-
-
-def _cpu_s(processes: list[Any]) -> float:
-    import psutil
-
-    total = 0.0
-    for process in processes:
-        try:
-            used = process.cpu_times()
-        except psutil.Error:
-            continue
-        total += used.user + used.system
-    return total
 
 
 def _epoch(stamps: Path) -> int:
@@ -159,32 +149,17 @@ def _ended(stamps: Path) -> bool:
     return stamps.exists() and stamps.read_text().endswith("end\n")
 
 
-class _streaming:
-    """An open page with a chart and a button that begins its stream; the file in which the kernel notes its updates."""
-
-    def __init__(self, browser: Browser, work: Path, seconds: float, *, ours: bool) -> None:
-        self._browser, self._work, self._seconds, self._ours = browser, work, seconds, ours
-
-    def __enter__(self) -> tuple[Page, Server, Path]:
-        import contextlib
-
-        epoch = int(1000 * time.time())
-        stamps = self._work / f"stamps-{epoch}.txt"
-        cell = pages.stream(ours=self._ours, epoch=epoch, stamps=str(stamps), seconds=self._seconds)
-        self._stack = contextlib.ExitStack()
-        try:
-            notebook = write(self._work / f"stream-{epoch}.ipynb", cell)
-            server = self._stack.enter_context(serving(OURS if self._ours else PLAIN, notebook))
-            page = self._stack.enter_context(fresh_page(self._browser))
-            page.goto(server.url, wait_until="commit")
-            page.wait_for_function(DRAWN)
-        except BaseException:
-            self._stack.close()
-            raise
-        return page, server, stamps
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+@contextlib.contextmanager
+def _streaming(browser: Browser, work: Path, seconds: float, *, ours: bool) -> Iterator[tuple[Page, Server, Path]]:
+    """An open page with a chart and a button that begins its stream; the file where the kernel notes its updates."""
+    epoch = int(1000 * time.time())
+    stamps = work / f"stamps-{epoch}.txt"
+    cell = pages.stream(ours=ours, epoch=epoch, stamps=str(stamps), seconds=seconds)
+    notebook = write(work / f"stream-{epoch}.ipynb", cell)
+    with serving(OURS if ours else PLAIN, notebook) as server, fresh_page(browser) as page:
+        page.goto(server.url, wait_until="commit")
+        page.wait_for_function(DRAWN)
+        yield page, server, stamps
 
 
 def memory(browser: Browser, work: Path, targets: Targets, *, minutes: float) -> None:

@@ -81,7 +81,8 @@ def _address(process: subprocess.Popen[str]) -> str:
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    deadline, said = time.monotonic() + START_S, []
+    deadline = time.monotonic() + START_S
+    said: list[str] = []
     while True:
         try:
             line = lines.get(timeout=max(0.1, deadline - time.monotonic()))
