@@ -223,3 +223,16 @@ def jsonable(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
+
+
+def raw(values: Floats) -> memoryview:
+    """The bytes of 64-bit floats."""
+    return np.ascontiguousarray(values, dtype=np.float64).data.cast("B")
+
+
+def equal(a: Any, b: Any) -> bool:
+    """True where two parts of a figure are surely equal; of those with arrays that is not asked."""
+    try:
+        return bool(a == b)
+    except ValueError:
+        return False

@@ -11,10 +11,10 @@ import anywidget
 import traitlets
 from ipywidgets import widget_serialization
 
+from lepton_nb.environment import mode
 from lepton_nb.errors import LeptonError
 from lepton_nb.figures.plotly_js import TRACES
-from lepton_nb.figures.reduce import Floats
-from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, jsonable, times
+from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, equal, jsonable, raw, times
 from lepton_nb.figures.words import describe
 from lepton_nb.widgets.library import library
 from lepton_nb.widgets.pump import Pump
@@ -26,6 +26,8 @@ STATIC = Path(__file__).parent / "static"
 PLOTLY = "application/vnd.plotly.v1+json"
 # Of a chart that nobody has opened yet, and of the picture that a saved notebook keeps.
 USUAL_WIDTH = 1000
+# A line is thinned anew for a chart of another width when that is so much narrower or wider: less is not seen.
+NARROWER, WIDER = 0.6, 1.3
 KEYS = "Arrow keys move along the x axis, plus and minus zoom, Home shows all."
 
 
@@ -54,12 +56,15 @@ class LiveChart(anywidget.AnyWidget):
         self._summary = summary
         self._series: list[Series] = []
         self._layout: dict[str, Any] = {}
+        # The layout as it was given, before it was made ready for JSON.
+        self._given: dict[str, Any] = {}
         # What the views have: points of each trace that were sent as they are, None where they were thinned.
         self._sent: list[int | None] = []
         self._stale: set[int] = set()
         self._restyled: set[int] = set()
         self._whole = self._laid_out = True
-        self._revision = 0
+        # Grows with what is to be seen; the words of which state the views have.
+        self._revision = self._worded = 0
         self._width = USUAL_WIDTH
         self._pump = Pump(self._send_frame)
         self._take(figure)
@@ -128,14 +133,20 @@ class LiveChart(anywidget.AnyWidget):
         from lepton_nb.widgets.display import bundle
 
         with self._changing:
-            still = _still(self._series, self._layout, self.text)
+            # An app has no use for the picture.
+            app = mode() == "app"
+            still = {"text/plain": self.text} if app else _still(self._series, self._layout, self.text)
         return bundle(super()._repr_mimebundle_(**options), still)
 
     def _take(self, figure: go.Figure) -> bool:
         """Note how `figure` differs from what is there; False where it does not."""
         check_traces(figure)
         series = [Series(trace.to_plotly_json()) for trace in figure.data]
-        layout = jsonable(figure.layout.to_plotly_json())
+        given = figure.layout.to_plotly_json()
+        # A template is most of a layout, and mostly the same.
+        same = equal(given, self._given) and [one.dates for one in series] == [one.dates for one in self._series]
+        layout = self._layout if same else jsonable(given)
+        self._given = given
         for one in series:
             # Times come as numbers, which Plotly would take for numbers.
             if one.dates:
@@ -180,7 +191,7 @@ class LiveChart(anywidget.AnyWidget):
                 part: dict[str, Any] = {"index": index, "options": one.options}
                 if one.grows:
                     x, y = one.drawn(self._points, self._span(one))
-                    part |= {"x": {"dtype": "f8", "data": _bytes(x)}, "y": {"dtype": "f8", "data": _bytes(y)}}
+                    part |= {"x": {"dtype": "f8", "data": raw(x)}, "y": {"dtype": "f8", "data": raw(y)}}
                 parts.append(part)
             return {
                 "number": self._pump.number,
@@ -200,7 +211,9 @@ class LiveChart(anywidget.AnyWidget):
             frame: dict[str, Any] = {"kind": "frame", "number": number, "whole": self._whole, "traces": parts}
             if self._whole or self._laid_out:
                 frame["layout"] = self._layout
-            frame["text"] = f"{self.text} {KEYS}"
+            if self._whole or self._worded != self._revision:
+                frame["text"] = f"{self.text} {KEYS}"
+                self._worded = self._revision
             self._whole = self._laid_out = False
             self._stale, self._restyled = set(), set()
         self.send(frame, buffers)
@@ -221,7 +234,7 @@ class LiveChart(anywidget.AnyWidget):
             x, y = x[sent:], y[sent:]
         for name, values in (("x", x), ("y", y)):
             part[name] = {"dtype": "f8", "buffer": len(buffers)}
-            buffers.append(_bytes(values))
+            buffers.append(raw(values))
         self._sent[index] = None if thins else one.rows
         return part
 
@@ -234,8 +247,8 @@ class LiveChart(anywidget.AnyWidget):
         elif kind == "gone":
             self._pump.closed()
         elif kind == "width":
-            self._resize(int(message["width"]))
-            self._pump.changed()
+            if self._resize(int(message["width"])):
+                self._pump.changed()
         elif kind == "again":
             with self._changing:
                 self._whole = True
@@ -250,24 +263,30 @@ class LiveChart(anywidget.AnyWidget):
             elif not self._pump.views:
                 self._whole = self._laid_out = False
                 self._stale, self._restyled = set(), set()
+                self._worded = self._revision
             self._resize(width)
             current = current and not self._stale
         self._pump.opened(current=current)
 
-    def _resize(self, width: int) -> None:
+    def _resize(self, width: int) -> bool:
+        """Note how wide a view is; True where it has to be sent something for that."""
         with self._changing:
-            if width != self._width:
+            if not NARROWER <= width / self._width <= WIDER:
+                fewest = self._points
                 self._width = max(1, width)
-                self._thin_again()
+                self._thin_again(min(fewest, self._points))
+            return bool(self._stale)
 
     def _moved(self, _: Any) -> None:
         with self._changing:
-            self._thin_again()
-        self._pump.changed()
+            self._thin_again(self._points)
+            changed = bool(self._stale)
+        if changed:
+            self._pump.changed()
 
-    def _thin_again(self) -> None:
-        """What is thinned depends on the pixels and on the part that is shown."""
-        self._stale |= {index for index, one in enumerate(self._series) if one.thins(FEWEST_POINTS)}
+    def _thin_again(self, points: int) -> None:
+        """Send lines anew of which not all points were or will be drawn, with room for so many of them."""
+        self._stale |= {index for index, one in enumerate(self._series) if one.thins(points)}
 
 
 def check_traces(figure: go.Figure) -> None:
@@ -283,9 +302,3 @@ def check_traces(figure: go.Figure) -> None:
 def _still(series: list[Series], layout: dict[str, Any], text: str) -> dict[str, Any]:
     traces = [jsonable(one.trace(POINTS_A_PIXEL * USUAL_WIDTH)) for one in series]
     return {PLOTLY: {"data": traces, "layout": layout}, "text/plain": text}
-
-
-def _bytes(values: Floats) -> memoryview:
-    import numpy as np
-
-    return np.ascontiguousarray(values, dtype=np.float64).data.cast("B")

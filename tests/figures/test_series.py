@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lepton_nb.errors import LeptonError
-from lepton_nb.figures.series import Series, jsonable, numbers, times
+from lepton_nb.figures.series import Series, equal, jsonable, numbers, raw, times
 from lepton_nb.figures.words import describe
 
 
@@ -105,3 +105,13 @@ def test_a_figure_in_words():
 def test_an_empty_figure_says_what_its_note_says():
     figure = go.Figure().add_annotation(text="no batch yet")
     assert describe([], figure.layout.to_plotly_json()) == "Empty chart. no batch yet."
+
+
+def test_parts_with_arrays_are_never_surely_equal():
+    assert equal({"a": [1, {"b": "c"}]}, {"a": [1, {"b": "c"}]})
+    assert not equal({"a": [1]}, {"a": [2]})
+    assert not equal({"a": np.arange(3)}, {"a": np.arange(3)})
+
+
+def test_raw_bytes_are_those_of_64_bit_floats():
+    assert np.frombuffer(raw(np.arange(6.0)[::2])).tolist() == [0, 2, 4]

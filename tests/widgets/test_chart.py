@@ -91,6 +91,46 @@ def test_an_equal_figure_is_not_sent(chart, view):
     assert view.frames == []
 
 
+def test_a_view_whose_width_changes_nothing_is_not_sent_its_points_again(chart, monkeypatch):
+    few = View(chart, monkeypatch, width=1200)
+    few.tell(kind="width", width=300)
+    assert few.frames == []
+    long = LiveChart(go.Figure(go.Scatter(y=np.arange(100_000) % 7)))
+    view = View(long, monkeypatch, width=1100)
+    assert view.frames == []
+    view.tell(kind="width", width=400)
+    assert len(view.traces[0]["x"]) <= 800
+    long.close()
+
+
+def test_a_zoom_that_needs_no_points_sends_nothing_and_one_that_does_no_words(chart, view, monkeypatch):
+    chart.set_state({"x_range": [0, 1]})
+    assert view.frames == []
+    long = LiveChart(go.Figure(go.Scatter(y=np.arange(100_000) % 7)))
+    far = View(long, monkeypatch)
+    far.answer()
+    long.set_state({"x_range": [0, 100]})
+    assert "text" not in far.frames[-1]
+    far.answer()
+    long.append(0, [100_000], [1])
+    assert "100,001 points" in far.frames[-1]["text"]
+    long.close()
+
+
+def test_another_layout_is_sent_with_its_dates(chart, view):
+    chart.show(go.Figure([go.Scatter(y=[1, 2], name="a"), go.Scatter(y=[3], name="b")], layout={"title": "New"}))
+    assert view.frames[-1]["layout"]["title"] == {"text": "New"}
+    view.answer()
+    days = ["2013-01-01", "2013-01-02"]
+    chart.show(
+        go.Figure([go.Scatter(x=days, y=[1, 2], name="a"), go.Scatter(y=[3], name="b")], layout={"title": "New"})
+    )
+    assert view.frames[-1]["layout"]["xaxis"]["type"] == "date"
+    view.answer()
+    chart.show(chart.figure)
+    assert len(view.frames) == 2
+
+
 def test_another_number_of_traces_is_sent_whole(chart, view):
     chart.show(go.Figure(go.Bar(x=["a"], y=[1])))
     assert view.frames[-1]["whole"]

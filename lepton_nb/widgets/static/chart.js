@@ -191,11 +191,12 @@ class View {
     layout.hoverlabel.font = { color: ink, ...layout.hoverlabel.font };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))])) {
       const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
-      // Said outright: plotly.js takes an axis that had a range in the figure before for one that a reader has moved.
-      layout[name] = axis.range ? axis : { autorange: true, ...axis };
+      // Plotly writes into the range that it is given, and what was told to the kernel must stay as it was told. An axis
+      // without one says so outright: plotly.js takes it for moved by a reader where the figure before gave it a range.
+      layout[name] = axis.range ? { ...axis, range: [...axis.range] } : { autorange: true, ...axis };
     }
     const range = this.model.get("x_range");
-    if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range, autorange: false };
+    if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range: [...range], autorange: false };
     if (this.dark) {
       layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
