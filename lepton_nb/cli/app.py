@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 from ipaddress import ip_address
 from pathlib import Path
 
 from lepton_nb.cli.output import say
-from lepton_nb.cli.serve import jupyter_environment, require
+from lepton_nb.cli.serve import require
 from lepton_nb.cluster.ports import check_free
 from lepton_nb.errors import LeptonError
 
@@ -23,7 +22,6 @@ def app(notebook: Path, *, ip: str, port: int, browser: bool, preheat: int, keep
         raise LeptonError(f"there is no notebook {notebook}; check the path", path=str(notebook))
     _check_ip(ip)
     check_free(ip, port, "port")
-    os.environ.update(jupyter_environment())
     from tornado.ioloop import IOLoop
 
     from lepton_nb.cli.webapp.server import AppSpec, make

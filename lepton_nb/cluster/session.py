@@ -111,7 +111,7 @@ class Cluster:
     @property
     def closed(self) -> bool:
         """True once `close` was called."""
-        return bool(self._client.status == "closed")
+        return self._client.status in ("closing", "closed")
 
     @property
     def workers(self) -> tuple[str, ...]:

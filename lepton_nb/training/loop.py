@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import schedules
+from lepton_nb.training import identity, schedules
 from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.checkpoint import Store
@@ -30,8 +30,6 @@ VALIDATION_BATCH = 8192
 OWN_EVERY_S = 2.0
 # What a checkpoint holds of a loop, by name.
 _KEPT = ("epoch", "batch", "loss_of_epoch", "rows_of_epoch", "best_loss", "epochs_since_best")
-# Options that say which numbers come next; others, such as epochs or learning_rate, may be changed on the way.
-SAME = ("seed", "batch_size", "precision", "optimizer")
 
 
 class Loop:
@@ -77,13 +75,7 @@ class Loop:
         self._wanted = Wishes()
         self._pauses = 0
         self._elapsed_before_s = 0.0
-        self._identity = {
-            **{name: getattr(spec, name) for name in SAME},
-            "training rows": len(train),
-            "features": list(train.shape),
-            "target values (checksum)": train.checksum,
-            **engine.identity(),
-        }
+        self._identity = identity.of(spec, train, engine)
         self.state: bytes | None = None
         if resume is not None:
             self._restore(engine.unpack(resume))
@@ -303,7 +295,7 @@ class Loop:
             self.state = packed
 
     def _restore(self, state: dict[str, Any]) -> None:
-        check(state["identity"], self._identity)
+        identity.check(state["identity"], self._identity)
         self._best_weights = state["best_weights"]
         self.step = self._saved_step = state["step"]
         for name in _KEPT:
@@ -329,23 +321,3 @@ class Loop:
         pieces = self._validation.pieces(engine.rank, engine.ranks, VALIDATION_BATCH)
         figures = engine.validate(pieces, len(self._validation))
         return {f"validation_{name}": value for name, value in figures.items()}
-
-
-def check(found: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise TrainingError that names the first thing that is not as it was when the checkpoint was made."""
-    for name, value in now.items():
-        if found.get(name) != value:
-            was, new = (_shown(name, *pair) for pair in ((found.get(name), value), (value, found.get(name))))
-            raise TrainingError(
-                f"the checkpoint was made with {was}, and this run has {new}; give the same model, rows and options, "
-                "or start anew without resume",
-                name=name,
-            )
-
-
-def _shown(name: str, value: Any, other: Any) -> str:
-    """A fact, and of the weights the first ones that `other` has not."""
-    if name != "weights" or not isinstance(value, dict) or not isinstance(other, dict):
-        return f"{name} {value}"
-    alone = [f"{weight} of the shape {tuple(shape)}" for weight, shape in value.items() if other.get(weight) != shape]
-    return f"the weights {', '.join(alone[:2])}{' and more' if alone[2:] else ''}" if alone else "no further weights"

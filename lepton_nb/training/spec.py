@@ -49,7 +49,7 @@ class TrainingSpec:
 
     steps: optimizer steps of the whole run, instead of `epochs`; the last epoch may then be a part of one.
     momentum: of "sgd".
-    schedule, warmup_steps: how the learning rate changes; see `schedules.rate`.
+    schedule, warmup_steps: how the learning rate changes; see `schedules.rate`. A run is longer than its warm-up.
     accumulation: each rank does its share of a batch in so many pieces, one after the other, to need less memory; the
         step is that of the whole batch.
     clip_norm: the largest norm of the gradient, over all weights together; a longer one is shortened to it.

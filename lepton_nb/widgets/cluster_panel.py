@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -11,20 +10,19 @@ import ipywidgets
 
 from lepton_nb.cluster.choose import Backend
 from lepton_nb.cluster.history import ClusterHistory
-from lepton_nb.cluster.probe import probe_gpus
 from lepton_nb.cluster.session import Cluster
 from lepton_nb.errors import ClusterError
 from lepton_nb.figures import cluster as figures
 from lepton_nb.widgets import cluster_words as words
 from lepton_nb.widgets.chart import LiveChart
-from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.cluster_form import count, start_fields
+from lepton_nb.widgets.form import Form
 from lepton_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 REFRESH_S = 1.0
-MOST_WORKERS = 1024
 
 Drawing = Callable[[ClusterHistory], "go.Figure"]
 
@@ -56,12 +54,13 @@ class ClusterPanel(Panel):
         self._changing = threading.RLock()
         self._history = ClusterHistory()
         self._adapting: tuple[int, int] | None = None
+        self._over = "No cluster is running."
         self._make_setup()
         self._make_controls()
         self._make_instruments()
         self.every(REFRESH_S, self._look)
         if cluster is None:
-            self._show_setup("No cluster is running.")
+            self._show_setup(self._over)
         else:
             cluster.client  # noqa: B018 - raises for one that is closed
             self._adopt(cluster, owned=False)
@@ -69,21 +68,22 @@ class ClusterPanel(Panel):
     @property
     def cluster(self) -> Cluster | None:
         """The cluster that runs now: the one that code gave, or the one that the panel started."""
-        return self._cluster
+        cluster = self._cluster
+        return None if cluster is None or cluster.closed else cluster
 
     def _make_setup(self) -> None:
-        self._form = Form(_fields())
+        self._form = Form(start_fields())
         self._start_button = self.button("Start", self._start, icon="play", help="Start a cluster on this machine")
         self._start_button.button_style = "primary"
         self._setup = ipywidgets.VBox([self._form.view, ipywidgets.HBox([self._start_button])])
 
     def _make_controls(self) -> None:
         self._facts = ipywidgets.HTML()
-        self._size = Form([_count("workers", "Workers", 2, "Have just this many workers")], columns=1)
+        self._size = Form([count("workers", "Workers", 2, "Have just this many workers")], columns=1)
         self._bounds = Form(
             [
-                _count("minimum", "Adapt from", 1, "The fewest workers, without load"),
-                _count("maximum", "Adapt to", 2, "The most workers, under load"),
+                count("minimum", "Adapt from", 1, "The fewest workers, without load"),
+                count("maximum", "Adapt to", 2, "The most workers, under load"),
             ]
         )
         self._scale_button = self.button("Scale", self._scale, help="Have just this many workers")
@@ -154,7 +154,9 @@ class ClusterPanel(Panel):
             self._cluster, self._owned = None, False
         self._form.disabled = self._start_button.disabled = False
         self.body.children = [self._setup]
+        self._over = said
         self.say(said)
+        self.settle()
 
     def _enable_controls(self) -> None:
         for button in (self._scale_button, self._adapt_button, self._stop_button):
@@ -171,23 +173,26 @@ class ClusterPanel(Panel):
             if not cluster.closed:
                 raise
             if cluster is self._cluster and not self._stop_button.disabled:
-                self._show_setup("The cluster was closed by code.")
+                self._show_setup("The cluster was closed from outside this panel.")
             return
         with self._changing:
             if cluster is not self._cluster:
                 return
             self._history.add(snapshot)
             self._adapting = adapting
+        self._table.value = words.workers_table(snapshot)
+        self._offer_logs(words.names(snapshot))
+        for label, draw in _drawn(snapshot.backend).items():
+            self._charts[label].show(draw(self._history))
+        # Last: who hears of a change finds it shown. Not while one is under way, which is told already.
         if not self._scale_button.disabled:
             self.say(words.status(snapshot, adapting))
-        self._table.value = words.workers_table(snapshot)
-        names = [worker.name for worker in snapshot.workers]
+
+    def _offer_logs(self, names: list[str]) -> None:
         if list(self._worker.options) != names:
             kept = self._worker.value
             self._worker.options = names
             self._worker.value = kept if kept in names else next(iter(names), None)
-        for label, draw in _drawn(snapshot.backend).items():
-            self._charts[label].show(draw(self._history))
 
     def _scale(self) -> None:
         workers = self._size.values()["workers"]
@@ -227,6 +232,8 @@ class ClusterPanel(Panel):
         self.clear_faults()
         self._stop_button.disabled = self._scale_button.disabled = self._adapt_button.disabled = True
         self.say("The cluster stops.")
+        with self._changing:
+            self._owned = False  # this work ends it, and the panel's end waits for that
 
         def work() -> None:
             try:
@@ -269,30 +276,11 @@ class ClusterPanel(Panel):
     def summary(self) -> str:
         """The workers and tasks in words."""
         last = self._history.last
-        return "No cluster is running." if last is None else words.summary(last, self._adapting)
+        if last is None:
+            return self._over
+        seen = words.summary(last, self._adapting)
+        return seen if self._cluster is not None else f"{self._over} When it was last seen: {seen}"
 
     def wait(self) -> None:
         """Take a last look: a cluster is over only when somebody ends it."""
         self._look()
-
-
-def _count(name: str, label: str, default: int, help: str) -> Field:
-    return Field(name=name, label=label, kind=int, default=default, minimum=1, maximum=MOST_WORKERS, help=help)
-
-
-def _fields() -> list[Field]:
-    """What the form asks for, with the defaults of `Cluster`."""
-    defaults = {name: one.default for name, one in inspect.signature(Cluster).parameters.items()}
-    found = len(probe_gpus()[0])
-    gpus = [("as many as there are", "auto"), ("none", 0), *((str(count), count) for count in range(1, found + 1))]
-    return [
-        Field(name="workers", label="Workers", kind=int, minimum=1, maximum=MOST_WORKERS, optional=True,
-              default=defaults["workers"], help="Worker processes; left empty: one a GPU, or 2 on the CPU"),
-        Field(name="threads", label="Threads each", kind=int, minimum=1, default=defaults["threads"],
-              help="Threads of each worker"),
-        Field(name="memory", label="Memory each", default=defaults["memory"],
-              help="Limit of each worker, such as 2GB or 512MiB"),
-        Field(name="gpus", label="GPUs", choices=gpus, default=defaults["gpus"], help="One GPU serves one worker"),
-        Field(name="secure", label="Encrypt traffic", kind=bool, default=defaults["secure"],
-              help="TLS between the notebook, the scheduler and the workers"),
-    ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from lepton_nb.cluster.snapshot import ClusterSnapshot, TaskCounts, WorkerLoss, WorkerSnapshot
+from lepton_nb.cluster.snapshot import ClusterSnapshot, TaskCounts, WorkerLoss, WorkerSnapshot, by_name
 from lepton_nb.widgets.render import render
 
 LOSSES_SHOWN = 5
@@ -51,6 +51,12 @@ def workers_table(snapshot: ClusterSnapshot) -> str:
         tasks=tasks(snapshot.tasks),
         losses=[_loss(loss) for loss in snapshot.losses[-LOSSES_SHOWN:]],
     )
+
+
+def names(snapshot: ClusterSnapshot) -> list[str]:
+    """The workers that have a log: those that are there, and those that were lost."""
+    known = {worker.name for worker in snapshot.workers} | {loss.worker for loss in snapshot.losses}
+    return sorted(known, key=by_name)
 
 
 def log(worker: str, text: str) -> str:

@@ -178,8 +178,9 @@ class Dashboard(Panel):
         """Names of lines that two parts have, in their order."""
         counts: collections.Counter[str] = collections.Counter()
         for part in self._parts:
-            counts.update(dict.fromkeys(name for chart in charts_in(_widget(part)) for name in chart.names))
-        return [name for name, count in counts.items() if count > 1]
+            counts.update({name for chart in charts_in(_widget(part)) for name in chart.names})
+        names = dict.fromkeys(name for chart in self.charts for name in chart.names)
+        return [name for name in names if counts[name] > 1]
 
     def _share_range(self, change: traitlets.Bunch) -> None:
         if self._sharing:

@@ -22,8 +22,10 @@ STYLE = """<style>
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
 .lepton-panel .lepton-log-box { display: flex; flex-direction: column-reverse; max-height: 18rem; overflow: auto; }
 .lepton-panel .lepton-log-box pre.lepton-log { max-height: none; overflow: visible; }
-.lepton-panel .lepton-facts { margin: 2px 0; }
-.lepton-panel ul.lepton-facts { padding-left: 1.2em; }
+.lepton-panel .lepton-wide { overflow-x: auto; }
+.lepton-panel .lepton-line { margin: 2px 0; }
+.lepton-panel .lepton-line a { color: var(--jp-content-link-color, #0072b2); text-decoration: underline; }
+.lepton-panel ul.lepton-line { padding-left: 1.2em; }
 .lepton-grid > .lepton-cell { min-width: 0; }
 .lepton-grid > .lepton-cell > * { flex: 1 1 auto; min-width: 0; width: 100%; }
 @media (max-width: 800px) {

@@ -19,7 +19,8 @@ from lepton_nb.cli import main
 URL = r"http://127\.0\.0\.1:\d+/"
 # A page that has gone leaves nothing after this long.
 GONE_S = 10
-LOADED_MS = 60_000
+# These machines are shared.
+PATIENCE_MS = 120_000
 # Of nobody.
 KERNEL = "12345678-1234-1234-1234-123456789012"
 COUNTER = """
@@ -41,6 +42,20 @@ def app(folder, *options, notebook="app.ipynb", pattern=URL):
     """The app of a notebook in `folder`: its process and its address."""
     with command("app", notebook, "--no-browser", *options, cwd=folder) as process:
         yield process, patient(address(process, pattern))
+
+
+@contextlib.contextmanager
+def patient_visit(**options):
+    with visiting(**options) as visit:
+        visit.page.context.set_default_timeout(PATIENCE_MS)
+        yield visit
+
+
+def another_visitor(page):
+    """A page in the same browser that shares nothing with `page`."""
+    context = page.context.browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    return context.new_page()
 
 
 def family(process):
@@ -96,9 +111,9 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(tmp_path)
         figure("In the app"),
         "import ipywidgets\nipywidgets.Button(description='Press', icon='play')",
     )
-    with app(tmp_path) as (process, url), visiting(dark=True) as visit:
+    with app(tmp_path) as (process, url), patient_visit(dark=True) as visit:
         visit.page.goto(url)
-        visit.page.wait_for_selector(".js-plotly-plot .main-svg .trace", timeout=LOADED_MS)
+        visit.page.wait_for_selector(".js-plotly-plot .main-svg .trace")
         visit.page.wait_for_selector("button:has-text('Press')")
         assert visit.page.locator(".js-plotly-plot").count() == 1
         assert visit.page.get_by_text("mode app 2").count() == 1
@@ -144,7 +159,7 @@ def with_parameters(tmp_path):
 
 def shown(page):
     """What the notebook printed: the values it was given, what it was told of the address, and its process."""
-    page.wait_for_selector("button:has-text('Press')", timeout=LOADED_MS)
+    page.wait_for_selector("button:has-text('Press')")
     text = page.inner_text("body")
     given, told = re.search(r"given (.*) told (.*)", text).groups()
     return json.loads(given), json.loads(told), int(re.search(r"process (\d+)", text)[1])
@@ -179,8 +194,8 @@ def test_a_wrong_address_is_told_whole_before_a_kernel_starts_and_others_are_kep
 def test_visitors_get_their_own_values_and_state_as_data_also_from_a_pool(with_parameters):
     evil = "'\"\n__import__('os').abort()\\</script><b>é../../;rm -rf $(x) `y` {{z}} %matplotlib"
     query = urllib.parse.urlencode({"carrier": evil, "hours": "7", "extra": '["a\\"", "\\n!ls"]'})
-    with app(with_parameters, "--preheat", "1") as (process, url), visiting() as visit:
-        first, browser = visit.page, visit.page.context.browser
+    with app(with_parameters, "--preheat", "1") as (process, url), patient_visit() as visit:
+        first = visit.page
         first.goto(f"{url}?{query}")
         given, told, _ = shown(first)
         assert given == [evil, 7, ['a"', "\n!ls"]]
@@ -190,7 +205,7 @@ def test_visitors_get_their_own_values_and_state_as_data_also_from_a_pool(with_p
         assert len(kernels) == 2
         numbers = []
         # The second meets a kernel that was started when the first had come.
-        for page in [browser.new_context().new_page() for _ in range(2)]:
+        for page in [another_visitor(first) for _ in range(2)]:
             page.goto(url)
             given, told, number = shown(page)
             numbers.append(number)
@@ -210,13 +225,13 @@ def test_visitors_get_their_own_values_and_state_as_data_also_from_a_pool(with_p
 @pytest.mark.slow
 @pytest.mark.browser
 def test_a_page_says_when_its_connection_or_its_program_is_gone_and_comes_back(with_parameters):
-    with app(with_parameters) as (_, url), Relay(int(url.split(":")[2].strip("/"))) as relay, visiting() as visit:
+    with app(with_parameters) as (_, url), Relay(int(url.split(":")[2].strip("/"))) as relay, patient_visit() as visit:
         page, notice = visit.page, visit.page.get_by_role("alert")
         page.goto(f"{relay.url}?hours=2")
         given, _, number = shown(page)
         press(page, 1)
         page.get_by_text("pressed 1").wait_for()
-        other = page.context.browser.new_context().new_page()
+        other = another_visitor(page)
         other.goto(f"{url}?hours=3")
         assert shown(other)[:2] == ([*given[:1], 3, []], ["hours=3", f"{url}?hours=3"])
         for state in ("silent", "cut"):
@@ -230,7 +245,7 @@ def test_a_page_says_when_its_connection_or_its_program_is_gone_and_comes_back(w
         psutil.Process(number).kill()
         notice.get_by_text("The program behind this page has ended").wait_for()
         notice.get_by_role("button", name="Start anew").click()
-        page.get_by_text("pressed 0").wait_for(timeout=LOADED_MS)
+        page.get_by_text("pressed 0").wait_for()
         assert shown(page)[0] == given
         assert shown(page)[2] != number
         assert notice.inner_text() == ""
@@ -249,9 +264,9 @@ def test_a_page_that_goes_in_the_middle_of_training_leaves_nothing(tmp_path):
         "run = lnb.train(lnb.models.mlp(), data, target='y', epochs=1_000_000, cluster=cluster)\n"
         "print('training')",
     )
-    with app(tmp_path) as (process, url), visiting() as visit:
-        visit.page.goto(url, timeout=LOADED_MS)
-        visit.page.get_by_text("training").wait_for(timeout=LOADED_MS)
+    with app(tmp_path) as (process, url), patient_visit() as visit:
+        visit.page.goto(url)
+        visit.page.get_by_text("training").wait_for()
         running = with_program(process, "lnb-rank-")
         visit.page.close()
         assert_gone(running)
@@ -260,22 +275,33 @@ def test_a_page_that_goes_in_the_middle_of_training_leaves_nothing(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_page_that_was_not_whole_and_a_browser_that_was_killed_leave_nothing(tmp_path):
+def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothing(tmp_path):
     write_notebook(
         tmp_path / "app.ipynb",
-        "import subprocess, time\nsubprocess.Popen(['sleep', '600'])\nif busy: time.sleep(600)",
+        "# A title",
+        "import os, subprocess, time\nsubprocess.Popen(['sleep', '600'])\n"
+        "if way == 'busy': time.sleep(600)\n"
+        "if way == 'dies': os.kill(os.getpid(), 9)",
         COUNTER,
-        parameters="busy: bool = False",
+        parameters="from typing import Literal\nway: Literal['stands', 'busy', 'dies'] = 'stands'",
     )
     with app(tmp_path, "--keep-s", "2") as (process, url):
-        with visiting() as visit:
-            visit.page.goto(f"{url}?busy=true", wait_until="commit")
+        with patient_visit() as visit:
+            visit.page.goto(f"{url}?way=busy", wait_until="commit")
             running = with_program(process, "sleep")
             visit.page.close()
             assert_gone(running)
-        with visiting() as visit:
-            visit.page.goto(url, timeout=LOADED_MS)
-            visit.page.get_by_text("pressed 0").wait_for(timeout=LOADED_MS)
+        with patient_visit() as visit:
+            visit.page.goto(f"{url}?way=dies")
+            visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
+            visit.page.get_by_role("heading", name="A title").wait_for()
+            assert visit.page.get_by_text("Error").count() == 0
+            deadline = time.monotonic() + GONE_S
+            while family(process):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            visit.page.goto(url)
+            visit.page.get_by_text("pressed 0").wait_for()
             running = with_program(process, "sleep")
             for child in psutil.Process().children(recursive=True):
                 if "chrom" in child.name():
@@ -300,7 +326,7 @@ def test_on_a_network_an_app_asks_for_its_token_everywhere(with_parameters):
         wrong = ("0" if token[0] != "0" else "1") + token[1:]
         assert refused(f"{url}?token={wrong}")[0] == 403
         assert refused(f"{url}voila/files/picture.svg")[0] == 403
-        with visiting() as visit:
+        with patient_visit() as visit:
             visit.page.goto(f"{url}?token={token}&hours=4")
             given, told, _ = shown(visit.page)
             assert given == ["UA", 4, []]
@@ -351,8 +377,5 @@ def test_wrong_options_are_wrong_usage(options, message, capsys):
 def test_what_cannot_be_served_is_told_before_anything_starts(options, cell, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     write_notebook(tmp_path / "app.ipynb", parameters=cell)
-    # This process is not to become a server's environment.
-    for name in ("JUPYTER_PATH", "JUPYTER_PREFER_ENV_PATH"):
-        monkeypatch.setenv(name, "")
     assert main(["app", "app.ipynb", "--no-browser", *options]) == 1
     assert message in capsys.readouterr().err

@@ -25,7 +25,8 @@ def lab(folder: Path, notebook: str) -> Iterator[tuple[Visit, str]]:
         server, _, token = url.partition("/lab")
         patient(server + "/")
         with visiting() as visit:
-            visit.page.set_viewport_size({"width": 1400, "height": 1000})
+            # Tall enough for all cells: JupyterLab draws only those that can be seen.
+            visit.page.set_viewport_size({"width": 1400, "height": 3000})
             visit.page.goto(f"{server}/lab/tree/{notebook}{token}&reset")
             visit.page.locator(".jp-Notebook .jp-CodeCell:visible").first.wait_for(timeout=LOADED_MS)
             yield visit, server

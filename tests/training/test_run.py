@@ -145,7 +145,7 @@ def test_more_workers_than_there_are_is_refused_with_both_numbers(cluster):
         ({"workers": 0}, "workers is 0"),
         ({"cluster": "local"}, r"cluster is a str; give an lnb.Cluster"),
         ({"validation": table(0)}, "the validation data has no rows"),
-        ({"validation": table(5).drop("x1")}, "unknown column 'x1'"),
+        ({"validation": table(5).drop("x1")}, "the validation data lacks the column 'x1', which the model"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(options, message):

@@ -51,6 +51,7 @@ class Kernels(AsyncMappingKernelManager):
 
     def _handle_kernel_died(self, kernel_id: str) -> None:
         """It ended outside of our doing. Ending it once more takes it out of every list, Voilà's pool included."""
+        self.log.warning("the program behind a page has died; the memory may not have been enough (%s)", kernel_id)
         self._dead.add(task := asyncio.ensure_future(self.end(kernel_id)))
         task.add_done_callback(self._dead.discard)
 

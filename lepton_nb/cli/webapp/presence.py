@@ -8,13 +8,14 @@ from dataclasses import dataclass
 @dataclass(slots=True)
 class _Visit:
     heard_s: float
-    loading: bool = True
+    # Whether it must be heard of by now: it was sent whole, or has been heard of before.
+    expected: bool = False
 
 
 class Presence:
     """Visits, each the one page of one kernel. One is due to end when its page was not heard of for `keep_s` seconds.
 
-    While the page is still being made (its cells run), it cannot be heard of, and is not due.
+    While the page is still being made (its cells run), it need not have connected yet, and is not due before it has.
     """
 
     def __init__(self, keep_s: float) -> None:
@@ -36,12 +37,12 @@ class Presence:
     def sent(self, kernel: str, now_s: float) -> None:
         """The page was sent whole; from now on it must be heard of."""
         if kernel in self._visits:
-            self._visits[kernel] = _Visit(heard_s=now_s, loading=False)
+            self._visits[kernel] = _Visit(heard_s=now_s, expected=True)
 
     def heard(self, kernel: str, now_s: float) -> None:
         """A sign of life from the page."""
         if kernel in self._visits:
-            self._visits[kernel].heard_s = now_s
+            self._visits[kernel] = _Visit(heard_s=now_s, expected=True)
 
     def forget(self, kernel: str) -> None:
         """The visit is over."""
@@ -50,7 +51,5 @@ class Presence:
     def due(self, now_s: float) -> list[str]:
         """The kernels whose page has been silent for too long."""
         return [
-            kernel
-            for kernel, visit in self._visits.items()
-            if not visit.loading and now_s - visit.heard_s >= self.keep_s
+            kernel for kernel, visit in self._visits.items() if visit.expected and now_s - visit.heard_s >= self.keep_s
         ]

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jupyter_core.utils import run_sync
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.utils import url_path_join
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from tornado.ioloop import PeriodicCallback
+from voila import notebook_renderer
 from voila.app import Voila, _kernel_id_regex
+from voila.execute import VoilaExecutor
 
+from lepton_nb.cli.serve import jupyter_environment
 from lepton_nb.cli.webapp import handlers, parameters
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.cli.webapp.watch import BEAT_S, Watch
@@ -32,6 +34,10 @@ CULL_IDLE_S, CULL_EVERY_S = 600, 60
 SHUTDOWN_S = 4.0
 # A path to a socket of the operating system has no more bytes than this, its end included.
 SOCKET_PATH_BYTES = 104
+# Errors of cells whose kernel was ended: it is interrupted first.
+_ENDED = ("KeyboardInterrupt", "DeadKernelError")
+# An app's notebook always runs afresh: nobody need have signed it.
+_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting")
 _SOCKET_NAME_BYTES = len("/voila_12345678/kernel-12345678-1234-1234-1234-123456789012-ipc-12")
 
 
@@ -46,6 +52,17 @@ class AppSpec:
     preheat: int
     keep_s: float
     token: str
+
+
+class Executor(VoilaExecutor):  # type: ignore[misc]
+    """Runs the cells of a page, and no further one when the kernel is gone: its page says so, or has no reader."""
+
+    async def execute_cell(self, *where: Any, **options: Any) -> Any:
+        """As the base class; what Voilà takes for the error of a cell ends the run."""
+        try:
+            return await super().execute_cell(*where, **options)
+        except DeadKernelError as error:
+            raise CellExecutionError("", type(error).__name__, str(error)) from error
 
 
 class Gate(IdentityProvider):
@@ -107,7 +124,8 @@ class AppServer(Voila):  # type: ignore[misc]
             await self.kernel_manager.shutdown_all()
 
         try:
-            run_sync(end)()
+            # On the loop that the kernels' connections belong to.
+            self.ioloop.run_sync(end)
         finally:
             shutil.rmtree(self.connection_dir, ignore_errors=True)
 
@@ -121,11 +139,15 @@ class AppServer(Voila):  # type: ignore[misc]
 
 
 def make(spec: AppSpec) -> AppServer:
-    """The server, not yet started. It serves as long as its `start` runs."""
+    """The server, not yet started; the environment of this process becomes that of its kernels.
+
+    Raises LeptonError, and changes nothing, where the notebook cannot be served so.
+    """
     known = parameters.declared(spec.notebook)
     parameters.check_names(known)
     if spec.preheat:
         parameters.check_preheat(known)
+    os.environ.update(jupyter_environment())
     server: AppServer = AppServer.instance()
     server.spec = spec
     server.initialize([str(spec.notebook), *_options(spec)])
@@ -137,9 +159,12 @@ def make(spec: AppSpec) -> AppServer:
         # In the unit that Jupyter takes it for; the default of its own is longer than it can be.
         "ws_ping_timeout": 30_000,
     }
+    # Voilà has no option for this class.
+    notebook_renderer.VoilaExecutor = Executor
     server.log.addFilter(_quiet)
-    # The end of its terminal ends it as Ctrl-C does.
-    signal.signal(signal.SIGHUP, server._handle_signal_stop)
+    # As SIGTERM, which Voilà handles: what is at work is finished first.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, server._handle_signal_stop)
     return server
 
 
@@ -187,8 +212,8 @@ def _options(spec: AppSpec) -> list[str]:
 
 def _connections() -> str:
     """A folder for the sockets of kernels whose path is short enough, "" when there is none."""
-    for folder in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
-        if folder and os.access(folder, os.W_OK) and len(os.fsencode(folder)) + _SOCKET_NAME_BYTES < SOCKET_PATH_BYTES:
+    for folder in (tempfile.gettempdir(), "/tmp"):  # noqa: S108
+        if os.access(folder, os.W_OK) and len(os.fsencode(folder)) + _SOCKET_NAME_BYTES < SOCKET_PATH_BYTES:
             return folder
     return ""
 
@@ -202,8 +227,7 @@ def _log_request(handler: Any) -> None:
 def _quiet(record: logging.LogRecord) -> bool:
     """Whether to write a line of the log.
 
-    That a visitor left while cells were running is no fault. Nor is a notebook that nobody signed: it runs afresh.
+    That a visitor left while cells were running is no fault, and of a kernel that died `Kernels` tells.
     """
     error = record.exc_info[1] if record.exc_info else None
-    left = isinstance(error, DeadKernelError) or getattr(error, "ename", "") == "KeyboardInterrupt"
-    return not left and "is not trusted" not in record.getMessage()
+    return getattr(error, "ename", "") not in _ENDED and not any(part in record.getMessage() for part in _NOISE)

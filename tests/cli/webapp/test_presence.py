@@ -18,6 +18,14 @@ def test_a_visit_is_due_when_its_page_was_silent_for_too_long_and_not_while_it_i
     assert presence.due(1_019) == ["a"]
 
 
+def test_a_page_that_has_connected_must_be_heard_of_also_while_it_is_being_made():
+    presence = Presence(keep_s=10)
+    presence.begin("a", 0)
+    presence.heard("a", 100)
+    assert presence.due(109) == []
+    assert presence.due(110) == ["a"]
+
+
 def test_what_is_over_stays_over():
     presence = Presence(keep_s=1)
     presence.begin("a", 0)
