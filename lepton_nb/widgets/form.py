@@ -67,6 +67,8 @@ class _Entry:
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
         elif field.choices is not None:
             self.input = ipywidgets.Dropdown(options=list(field.choices), **common)
+            # Where the first choice is None, ipywidgets chooses it or nothing, as the seed of Python's hashes has it.
+            self.input.index = 0 if field.choices else None
         elif field.kind is bool:
             self.input = ipywidgets.Checkbox(indent=True, **common)
         else:

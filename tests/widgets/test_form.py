@@ -1,5 +1,9 @@
 """Forms: typed values, and faults told where they are."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from lepton_nb.errors import LeptonError
@@ -135,3 +139,15 @@ def test_an_empty_input_shows_an_example():
         [Field(name="path", label="Path", example="such as a.csv"), Field(name="most", label="Most", optional=True)]
     )
     assert [entry.input.placeholder for entry in form._entries.values()] == ["such as a.csv", "default"]
+
+
+@pytest.mark.parametrize("seed", ["1", "3"])
+def test_a_first_choice_of_none_is_chosen_whatever_pythons_hashes_are(seed):
+    code = (
+        "from lepton_nb.widgets.form import Field, Form\n"
+        "form = Form([Field(name='stream', label='Stream', choices=(('none', None), ('yes', True)), optional=True)])\n"
+        "print(form._entries['stream'].input.index)"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"
