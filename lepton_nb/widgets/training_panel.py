@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import ipywidgets
+import polars as pl
 
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.events import Event, Failed, Finished
@@ -14,6 +15,7 @@ from lepton_nb.training.choices import Parts, likely_task, look, parts
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.options import MODELS
 from lepton_nb.training.run import TrainingRun
+from lepton_nb.training.spec import Task
 from lepton_nb.training.train import train
 from lepton_nb.widgets.notebook import tables
 from lepton_nb.widgets.panel import Panel
@@ -58,6 +60,8 @@ class TrainingPanel(Panel):
         self._kept: dict[str, KeptRun] = {}
         self._ends: list[Callable[[], None]] = []
         self._starting = False
+        # How often the form asked for the likely task of a target.
+        self._asked = 0
         self._change = threading.RLock()
         self.form = TrainingForm(self._data, self._suggest_task)
         self._curves = CurvesView()
@@ -108,6 +112,9 @@ class TrainingPanel(Panel):
     def set(self, **values: Any) -> Self:
         """Fill in the form by the names of its fields: data, target, features, kind (of model), and all options."""
         self.form.set(**values)
+        if "task" in values:
+            # What is said outright is not to be overtaken by a suggestion.
+            self._asked += 1
         return self
 
     def adopt(self, run: TrainingRun) -> Self:
@@ -206,7 +213,19 @@ class TrainingPanel(Panel):
         if kind == "table" and target is None:
             return
         rows = data.train if kind == "parts" else data
-        self.do("look at the target", lambda: likely_task(rows, target), lambda found: self.form.suggest(*found))
+        self._asked += 1
+        number = self._asked
+
+        def suggest(found: tuple[Task, int | None]) -> None:
+            # Answers may come in another order than the questions.
+            if number == self._asked:
+                self.form.suggest(*found)
+
+        if isinstance(rows, pl.DataFrame):
+            # One column in memory takes no time, and a start right after this is to find the task.
+            suggest(likely_task(rows, target))
+        else:
+            self.do("look at the target", lambda: likely_task(rows, target), suggest)
 
     def _begin(self, wish: Wish, before: KeptRun | None) -> None:
         with self._change:

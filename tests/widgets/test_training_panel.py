@@ -106,8 +106,9 @@ def test_a_run_is_started_watched_and_evaluated_and_a_second_one_compared_with_i
 
 def test_a_run_is_paused_resumed_stopped_and_gone_on_with(panel, tmp_path):
     panel.set(target="delay", features=("a", "b"), **QUICK)
-    panel._wait_for_works()
     assert panel.form.values().model["task"] == "regression"
+    assert panel.set(target="late", task="regression").form.values().model["task"] == "regression"
+    panel.set(target="delay")
     # Longer than the test, if nobody stops it.
     panel.set(epochs=100_000, checkpoint=str(tmp_path / "run"), metrics=("rmse",))
     run = started(panel)
@@ -162,7 +163,6 @@ def test_what_is_wrong_is_said_in_the_panel_with_the_fix_and_where(panel):
 
 def test_an_error_of_a_run_lands_in_the_panel_with_its_traceback(panel):
     panel.set(target="delay", features=("a", "b"), **QUICK)
-    panel._wait_for_works()
     panel.set(optimizer="sgd", learning_rate=1e30, max_restarts=0)
     run = started(panel)
     with pytest.raises(lnb.TrainingError):
