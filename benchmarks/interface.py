@@ -12,8 +12,8 @@ click    from a click to the changed picture of a chart, beside a label that is 
 stream   20 updates a second of 4 series of 10,000 points: frames that were shown, and how far behind the newest data
          they were; the same with a FigureWidget beside it
 many     10 million points in one line: the first picture, and a zoom
-memory   of the browser's renderers and of the kernel (PSS) over minutes of that stream: flat if the median of the last
-         third is at most 5 % or 20 MB above that of the middle third
+memory   of the browser's renderers, once garbage is collected, and of the kernel (PSS) over minutes of that stream:
+         flat if in the last third there is at most 5 % or 20 MB more than in the middle one
 
 --quick shows that everything works; its figures mean little.
 """
