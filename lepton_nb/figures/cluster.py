@@ -24,7 +24,7 @@ TIME = "seconds watched"
 # Between two plots, of the height of both.
 GAP = 0.1
 
-MARGIN = {"l": 60, "r": 20, "t": 46, "b": 50}
+MARGIN = {"l": 60, "r": 20, "t": 68, "b": 50}
 ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 BESIDE = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "traceorder": "normal"}
 
@@ -198,12 +198,13 @@ def _figure(
             "y": 1,
             "yref": "paper",
             "yanchor": "bottom",
-            "pad": {"b": 10},
+            # Above the line of the legend.
+            "pad": {"b": 32},
         },
         "template": "plotly_white",
-        "height": 300,
+        "height": 320,
         "margin": MARGIN,
-        "legend": ABOVE if len(columns.workers) <= WORKERS_IN_A_ROW else BESIDE,
+        "legend": ABOVE | {"x": 0, "xanchor": "left"} if len(columns.workers) <= WORKERS_IN_A_ROW else BESIDE,
         "hovermode": "x unified",
     }
     if nothing:
