@@ -17,6 +17,7 @@ from typing import Any, Generic, Self, TypeVar
 
 from lepton_nb.errors import LeptonError
 from lepton_nb.events import Event, Failed, Finished, Progress, Started, Status
+from lepton_nb.progress import bar
 
 T = TypeVar("T")
 
@@ -184,6 +185,7 @@ class BackgroundRun(Generic[T]):
     def wait(self, timeout_s: float | None = None) -> T:
         """Wait for the end and return the result, or raise what the work raised.
 
+        On a terminal and in a notebook a bar tells meanwhile how far it is and how long it will take.
         Ctrl-C while waiting stops the run cleanly, then raises KeyboardInterrupt as usual.
         Raises LeptonError if the run has not ended within `timeout_s`.
         """
@@ -194,13 +196,16 @@ class BackgroundRun(Generic[T]):
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         self._awaited_by.append(threading.current_thread())
         try:
-            # A wait without a limit cannot be interrupted on every platform; short ones can.
-            while not self._over.is_set():
-                left_s = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
-                if left_s <= 0:
-                    raise LeptonError(f"{self.name} has not ended after {timeout_s} s; it goes on", timeout_s=timeout_s)
-                self._over.wait(left_s)
-            self._thread.join()
+            with bar(self):
+                # A wait without a limit cannot be interrupted on every platform; short ones can.
+                while not self._over.is_set():
+                    left_s = 0.2 if deadline is None else min(0.2, deadline - time.monotonic())
+                    if left_s <= 0:
+                        raise LeptonError(
+                            f"{self.name} has not ended after {timeout_s} s; it goes on", timeout_s=timeout_s
+                        )
+                    self._over.wait(left_s)
+                self._thread.join()
         except KeyboardInterrupt:
             self.stop()
             raise

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # A part may import those on lower floors, and itself; parts on one floor do not know each other.
 FLOORS = [
-    {"_version", "errors", "events", "background", "environment", "files"},
+    {"_version", "errors", "events", "background", "environment", "files", "progress"},
     {"data"},
     {"cluster"},
     {"training", "windowing"},
