@@ -56,7 +56,7 @@ def _maker() -> Callable[..., Any] | None:
     if _in_notebook():
         from tqdm.auto import tqdm as in_notebook
 
-        return in_notebook
+        return lambda **options: in_notebook(**options)
     if mode() == "script" and sys.stderr.isatty():
         from tqdm import tqdm
 
