@@ -47,7 +47,7 @@ lint: setup ## Check style, format, types, notebooks and generated files
 bench: setup ## Run all benchmarks and print one summary
 	@$(BIN)/python benchmarks/run_all.py
 
-pictures: setup browser ## Draw the README's picture from a real report
+pictures: setup browser ## Draw the README's pictures from a real report and a running app
 	@$(BIN)/python scripts/pictures.py
 
 lock: setup ## Write constraints.txt anew from the newest versions that go together

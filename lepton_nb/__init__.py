@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from lepton_nb.training.sweep import sweep
     from lepton_nb.training.train import train
     from lepton_nb.training.trained import load
+    from lepton_nb.widgets.chart import LiveChart
+    from lepton_nb.widgets.cluster_panel import ClusterPanel
+    from lepton_nb.widgets.dashboard import Dashboard
+    from lepton_nb.widgets.training_panel import TrainingPanel
+    from lepton_nb.widgets.window_panel import WindowPanel
     from lepton_nb.windowing import sinks, sources
     from lepton_nb.windowing.functions import (
         count,
@@ -62,11 +67,16 @@ _MODULES = {
 _NAMES = {
     "Cluster": "lepton_nb.cluster.session",
     "ClusterError": "lepton_nb.errors",
+    "ClusterPanel": "lepton_nb.widgets.cluster_panel",
+    "Dashboard": "lepton_nb.widgets.dashboard",
     "DataError": "lepton_nb.errors",
     "LeptonError": "lepton_nb.errors",
+    "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
     "TrainingError": "lepton_nb.errors",
+    "TrainingPanel": "lepton_nb.widgets.training_panel",
     "WindowError": "lepton_nb.errors",
+    "WindowPanel": "lepton_nb.widgets.window_panel",
     "WindowWarning": "lepton_nb.errors",
     "count": "lepton_nb.windowing.functions",
     "custom": "lepton_nb.windowing.functions",
@@ -97,6 +107,7 @@ __all__ = [  # noqa: RUF022
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
     "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",
 ]  # fmt: skip
@@ -117,3 +128,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def _show_by_panels() -> None:
+    """In IPython, let clusters, runs and streams that a cell displays be shown by their panels."""
+    import sys
+    from importlib.util import find_spec
+
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None and find_spec("anywidget") is not None:
+        from lepton_nb.widgets.panels import register
+
+        register(shell)
+
+
+_show_by_panels()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import collections
+import concurrent.futures.thread  # noqa: F401 - its hook at the exit, see below
 import contextlib
 import itertools
 import sys
@@ -20,7 +21,7 @@ from lepton_nb.events import Event, Failed, Finished, Progress, Started, Status
 T = TypeVar("T")
 
 KEPT_EVENTS = 10_000
-EXIT_TIMEOUT_S = 10.0
+EXIT_TIMEOUT_S = 30.0
 
 _numbers = itertools.count(1)
 _live: weakref.WeakSet[BackgroundRun[Any]] = weakref.WeakSet()
@@ -102,6 +103,8 @@ class BackgroundRun(Generic[T]):
         self._replaying: threading.Thread | None = None
         # Waited for instead of joining: a join that Ctrl-C interrupts makes Python 3.11 take the thread for ended.
         self._over = threading.Event()
+        # The threads that wait for the end, once for each wait.
+        self._awaited_by: list[threading.Thread] = []
 
     @property
     def status(self) -> Status:
@@ -189,6 +192,7 @@ class BackgroundRun(Generic[T]):
         if threading.current_thread() is self._thread:
             raise LeptonError(f"{self.name} cannot wait for itself; call wait() outside of its work and its watchers")
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        self._awaited_by.append(threading.current_thread())
         try:
             # A wait without a limit cannot be interrupted on every platform; short ones can.
             while not self._over.is_set():
@@ -200,6 +204,8 @@ class BackgroundRun(Generic[T]):
         except KeyboardInterrupt:
             self.stop()
             raise
+        finally:
+            self._awaited_by.remove(threading.current_thread())
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]
@@ -253,8 +259,8 @@ def _place_outside() -> tuple[str, int]:
     return frame.f_code.co_filename, frame.f_lineno
 
 
-def _stop_all() -> None:
-    runs = list(_live)
+def _stop_all(which: Callable[[BackgroundRun[Any]], bool] = lambda run: True) -> None:
+    runs = [run for run in _live if which(run)]
     for run in runs:
         with contextlib.suppress(Exception):  # the others must be asked too, and nobody is left to tell
             run._control._request_stop()
@@ -264,4 +270,12 @@ def _stop_all() -> None:
             run._thread.join()
 
 
+def _stop_unawaited() -> None:
+    """Stop the runs that are not awaited by a thread which the interpreter itself waits for."""
+    _stop_all(lambda run: all(thread.daemon for thread in run._awaited_by))
+
+
 atexit.register(_stop_all)
+# Before thread pools are closed, for which `atexit` is too late: Dask could not tell a run that its ranks have ended,
+# and would say so with a traceback. The last hook is called first, so that of the pools must be there already.
+getattr(threading, "_register_atexit", atexit.register)(_stop_unawaited)

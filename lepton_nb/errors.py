@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
+
+# How many an error lists.
+TOLD_COLUMNS = 8
 
 
 class LeptonError(Exception):
@@ -37,6 +40,30 @@ class LeptonError(Exception):
             name=name,
             known=tuple(known),
         )
+
+    @classmethod
+    def lacking(cls, what: str, missing: Sequence[str], there: Iterable[str], why: str) -> Self:
+        """The error for a table, named `what`, without the columns `missing`; it tells those that are there.
+
+        why: what they are needed for, as in "which the model was trained with".
+        """
+        known = sorted(there, key=lambda name: (-max(_likeness(name, wanted) for wanted in missing), name))
+        shown = ", ".join(map(repr, known[:TOLD_COLUMNS])) or "none"
+        more = f" and {len(known) - TOLD_COLUMNS} more" if len(known) > TOLD_COLUMNS else ""
+        absent = ", ".join(map(repr, missing[:TOLD_COLUMNS]))
+        absent += f" and {len(missing) - TOLD_COLUMNS} more" if len(missing) > TOLD_COLUMNS else ""
+        columns = "column" if len(missing) == 1 else "columns"
+        return cls(
+            f"{what} lacks the {columns} {absent}, {why}; the columns that are there, the most similar first: "
+            f"{shown}{more}",
+            name=missing[0],
+            missing=tuple(missing),
+            known=tuple(known),
+        )
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.lower(), other.lower()).ratio()
 
 
 def _rebuild(kind: type[LeptonError], message: str, facts: dict[str, Any]) -> LeptonError:

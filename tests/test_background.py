@@ -273,6 +273,49 @@ def test_leaving_the_interpreter_stops_what_still_runs() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "cleaned up\ncleaned up\n", "")
 
 
+def test_what_is_stopped_with_the_interpreter_can_still_use_thread_pools() -> None:
+    """Dask tells of the end of a task by one."""
+    ended = run_python(
+        """
+        import sys
+        from concurrent.futures import ThreadPoolExecutor
+        from lepton_nb.background import BackgroundRun
+
+        def work(control):
+            control.wait_for_stop(60)
+            ThreadPoolExecutor(1).submit(sys.stdout.write, "heard of it\\n").result()
+
+        BackgroundRun(work).start()
+        """
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "heard of it\n", "")
+
+
+def test_a_thread_that_the_program_waits_for_gets_the_result_of_its_run() -> None:
+    ended = run_python(
+        """
+        import sys, threading, time
+
+        leaving = threading.Event()
+        # Hooks of this kind are called from the last to the first.
+        threading._register_atexit(leaving.set)
+        from lepton_nb.background import BackgroundRun
+
+        def work(control):
+            while not leaving.is_set():
+                if control.wait_for_stop(0.01):
+                    return "stopped"
+            return "done"
+
+        run = BackgroundRun(work).start()
+        threading.Thread(target=lambda: sys.stdout.write(run.wait())).start()
+        while not run._awaited_by:
+            time.sleep(0.01)
+        """
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done", "")
+
+
 def test_an_interrupt_while_waiting_stops_the_run_first() -> None:
     ended = run_python(
         """

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def run_example(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(examples) == 3
+    assert len(examples) == 4
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(examples[number], "README.md", "exec"), names)
@@ -52,6 +52,16 @@ def test_the_training_example_runs_as_it_is_printed(
         *("late-checkpoints", "late-history", "late-model", "late-tensorflow", "late-tensorflow.json")
     }
     assert "core-seconds" in capsys.readouterr().out
+
+
+def test_the_page_is_made_as_it_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = run_example(3, tmp_path, monkeypatch)
+    page = names["page"]
+    assert [panel.title for panel in page.panels] == ["Cluster", "Training", "Windows over a stream"]
+    assert names["panel"].cluster is None
+    for panel in page.panels:
+        panel.close()
+    page.close()
 
 
 def test_links_and_pictures_are_there() -> None:

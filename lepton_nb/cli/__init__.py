@@ -49,6 +49,18 @@ def parser() -> argparse.ArgumentParser:
     app = commands.add_parser("app", help="show a notebook as a web app")
     app.add_argument("notebook", metavar="NOTEBOOK")
     _serving(app)
+    app.add_argument(
+        "--ip", type=_ip, default="127.0.0.1", metavar="ADDRESS",
+        help="listen there instead of on this machine alone; visitors then need the token in the printed address",
+    )  # fmt: skip
+    app.add_argument(
+        "--preheat", type=_preheat, default=0, metavar="N",
+        help="keep N copies of the notebook running, ready for visitors without parameters; default: 0",
+    )  # fmt: skip
+    app.add_argument(
+        "--keep-s", type=_seconds, default=60.0, metavar="S",
+        help="how long a page that lost its connection finds its program again; default: 60",
+    )  # fmt: skip
     app.set_defaults(run=_app)
 
     report = commands.add_parser("report", help="make reports of notebooks")
@@ -80,6 +92,31 @@ def _port(text: str) -> int:
     return number
 
 
+def _ip(text: str) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return str(ip_address("127.0.0.1" if text == "localhost" else text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no address; give a number such as 127.0.0.1, or 0.0.0.0 for all networks of this machine"
+        ) from None
+
+
+def _preheat(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 64:
+        raise argparse.ArgumentTypeError("give a number of copies from 0 to 64")
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 1 <= number <= 86_400:
+        raise argparse.ArgumentTypeError("give seconds from 1 to 86400, a day")
+    return number
+
+
 def _shielded(argv: Sequence[str]) -> list[str]:
     shielded = list(argv)
     for index, word in enumerate(argv):
@@ -102,9 +139,16 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 
 def _app(arguments: argparse.Namespace) -> int:
-    from lepton_nb.cli.serve import app
+    from lepton_nb.cli.app import app
 
-    return app(Path(arguments.notebook), port=arguments.port, browser=not arguments.no_browser)
+    return app(
+        Path(arguments.notebook),
+        ip=arguments.ip,
+        port=arguments.port,
+        browser=not arguments.no_browser,
+        preheat=arguments.preheat,
+        keep_s=arguments.keep_s,
+    )
 
 
 def _report_run(arguments: argparse.Namespace) -> int:

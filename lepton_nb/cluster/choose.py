@@ -50,14 +50,18 @@ def choose(spec: ClusterSpec, hardware: Hardware, cuda_missing: str | None) -> C
     if spec.gpus > found:
         raise ClusterError(
             f"gpus={spec.gpus} was asked for, but {hardware.gpu_note}; ask for gpus='auto' to use what there is",
+            option="gpus",
             asked=spec.gpus,
             found=found,
         )
     if cuda_missing is not None:
-        raise ClusterError(f"gpus={spec.gpus} was asked for, but {cuda_missing}", asked=spec.gpus, found=found)
+        raise ClusterError(
+            f"gpus={spec.gpus} was asked for, but {cuda_missing}", option="gpus", asked=spec.gpus, found=found
+        )
     if spec.workers is not None and spec.workers != spec.gpus:
         raise ClusterError(
             f"workers={spec.workers} and gpus={spec.gpus} do not agree: a GPU serves one worker; leave workers out",
+            option="gpus",
             workers=spec.workers,
             gpus=spec.gpus,
         )

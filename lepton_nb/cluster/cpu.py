@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_nb.cluster.choose import Choice
 from lepton_nb.cluster.scratch import SCRATCH_VARIABLE
+from lepton_nb.cluster.snapshot import WorkerLoss
 from lepton_nb.cluster.spec import ClusterSpec
+
+OnLoss = Callable[[WorkerLoss], object]
 
 if TYPE_CHECKING:
     from distributed import Security
     from distributed.deploy.spec import SpecCluster
 
 
-def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> dict[str, Any]:
+def options(
+    spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None, on_loss: OnLoss
+) -> dict[str, Any]:
     """The keywords of LocalCluster, and those that every local backend shares."""
     from lepton_nb.cluster.nanny import TidyNanny
 
     return {
         "worker_class": TidyNanny,
+        "on_loss": on_loss,
         "n_workers": choice.workers,
         "threads_per_worker": spec.threads,
         "memory_limit": spec.memory_bytes,
@@ -58,10 +65,12 @@ def environment(scratch: Path) -> dict[str, str]:
     return {"TMPDIR": str(scratch), SCRATCH_VARIABLE: str(scratch)}
 
 
-def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> SpecCluster:
+def open_cluster(
+    spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None, on_loss: OnLoss
+) -> SpecCluster:
     """Start scheduler and workers, and return when all workers are there."""
     import dask
     from distributed import LocalCluster
 
     with dask.config.set(calmer()):
-        return LocalCluster(processes=True, **options(spec, choice, scratch, security))
+        return LocalCluster(processes=True, **options(spec, choice, scratch, security, on_loss))

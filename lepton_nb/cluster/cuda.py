@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_nb.cluster import cpu
 from lepton_nb.cluster.choose import Choice
+from lepton_nb.cluster.cpu import OnLoss
 from lepton_nb.cluster.spec import ClusterSpec
 
 if TYPE_CHECKING:
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from distributed.deploy.spec import SpecCluster
 
 
-def options(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> dict[str, Any]:
+def options(
+    spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None, on_loss: OnLoss
+) -> dict[str, Any]:
     """The keywords of LocalCUDACluster. GPUs go by UUID, which CUDA and NVML order alike."""
-    shared = cpu.options(spec, choice, scratch, security)
+    shared = cpu.options(spec, choice, scratch, security, on_loss)
     # LocalCUDACluster puts an environment of its own in the place of this one; see add_environment.
     del shared["env"]
     return shared | {"CUDA_VISIBLE_DEVICES": [gpu.uuid for gpu in choice.gpus]}
@@ -29,7 +32,9 @@ def add_environment(workers: dict[Any, dict[str, Any]], environment: dict[str, s
     return workers
 
 
-def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None) -> SpecCluster:
+def open_cluster(
+    spec: ClusterSpec, choice: Choice, scratch: Path, security: Security | None, on_loss: OnLoss
+) -> SpecCluster:
     """Start scheduler and workers, and return when all workers are there."""
     import dask
     from dask_cuda import LocalCUDACluster
@@ -41,4 +46,4 @@ def open_cluster(spec: ClusterSpec, choice: Choice, scratch: Path, security: Sec
             return add_environment(super().new_worker_spec(), environment)
 
     with dask.config.set(cpu.calmer()):
-        return ScratchCUDACluster(**options(spec, choice, scratch, security))
+        return ScratchCUDACluster(**options(spec, choice, scratch, security, on_loss))

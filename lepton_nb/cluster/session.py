@@ -6,16 +6,18 @@ import contextlib
 import multiprocessing
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.cluster import cpu, cuda
 from lepton_nb.cluster.choose import Backend, choose, cuda_missing
+from lepton_nb.cluster.logs import LINES, as_text
 from lepton_nb.cluster.ports import check_free
 from lepton_nb.cluster.probe import Hardware, gigabytes, hardware
 from lepton_nb.cluster.scratch import Scratch
-from lepton_nb.cluster.snapshot import ClusterSnapshot, workers_of
+from lepton_nb.cluster.snapshot import ClusterSnapshot, TaskCounts, WorkerLoss, by_name, look, workers_of
 from lepton_nb.cluster.spec import ClusterSpec
 from lepton_nb.errors import ClusterError
 
@@ -76,6 +78,7 @@ class Cluster:
         self._spec = spec
         self._choice = choice
         self._adaptive: Adaptive | None = None
+        self._losses: list[WorkerLoss] = []
         # In a thread of its own: Ctrl-C then ends the wait, not a start half done, which is undone when it is over.
         BackgroundRun(self._start, name="cluster-start").start().wait()
 
@@ -87,7 +90,9 @@ class Cluster:
             self._scratch = Scratch()
             undo.callback(self._scratch.close)
             try:
-                self._cluster = _OPENERS[self.backend](self._spec, self._choice, self._scratch.path, security)
+                self._cluster = _OPENERS[self.backend](
+                    self._spec, self._choice, self._scratch.path, security, self._losses.append
+                )
                 undo.callback(self._cluster.close)
                 self._client = Client(self._cluster, security=security, set_as_default=False)
                 undo.callback(self._client.close)
@@ -106,7 +111,7 @@ class Cluster:
     @property
     def closed(self) -> bool:
         """True once `close` was called."""
-        return bool(self._client.status == "closed")
+        return self._client.status in ("closing", "closed")
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -122,6 +127,13 @@ class Cluster:
     def secure(self) -> bool:
         """True if the traffic is encrypted."""
         return self._spec.secure
+
+    @property
+    def adapting(self) -> tuple[int, int] | None:
+        """The least and the most workers of an adaptive scaling, or None when their number is fixed."""
+        if self._adaptive is None or self.closed:
+            return None
+        return self._adaptive.minimum, int(self._adaptive.maximum)
 
     def scale(self, workers: int, timeout_s: float = 60.0) -> Self:
         """Have `workers` workers, and return when there are just that many. Ends an adaptive scaling."""
@@ -154,14 +166,44 @@ class Cluster:
         return self
 
     def snapshot(self) -> ClusterSnapshot:
-        """The cluster at this moment, as plain values."""
+        """The cluster at this moment, as plain values. One question to the scheduler: some milliseconds."""
+        seen = self._ask(self.client.run_on_scheduler, look)
         return ClusterSnapshot(
             backend=self.backend,
             reason=self.reason,
             secure=self.secure,
             dashboard=self.dashboard,
-            workers=workers_of(self._identity()),
+            workers=workers_of(seen["identity"], self.backend),
+            at_s=time.time(),
+            wanted=len(self._cluster.worker_spec),
+            tasks=TaskCounts(**seen["tasks"]),
+            losses=tuple(self._losses),
+            machine_received_bytes_s=seen["received_bytes_s"],
+            machine_sent_bytes_s=seen["sent_bytes_s"],
         )
+
+    def log(self, worker: str | int, lines: int = LINES) -> str:
+        """The last lines of a worker's log, oldest first, and when and why its process was lost if it was.
+
+        worker: its name or address. Raises ClusterError for one that this cluster has not.
+        """
+        there = {known.name: known.address for known in workers_of(self._identity())}
+        name = {address: name for name, address in there.items()}.get(str(worker), str(worker))
+        losses = [loss for loss in self._losses if loss.worker == name]
+        entries: Any = ()
+        if name in there:
+            scheduler = self.client.scheduler
+            assert scheduler is not None
+            # Not Client.get_worker_logs: it leaves out the times.
+            message = {"op": "get_logs", "n": lines, "timestamps": True}
+            answers = self._ask(
+                self.client.sync, scheduler.broadcast, msg=message, workers=[there[name]], on_error="ignore"
+            )
+            entries = answers.get(there[name], ())
+        elif not losses:
+            known = ", ".join(sorted(there, key=by_name)) or "none, until they have started"
+            raise ClusterError(f"this cluster has no worker {str(worker)!r}; it has: {known}", name=str(worker))
+        return as_text(entries, losses, lines)
 
     def close(self) -> None:
         """End client, workers and scheduler and remove their temporary folder. Safe to call twice."""
@@ -175,7 +217,15 @@ class Cluster:
         # the one asked for (distributed 2026.7.1).
         scheduler = self.client.scheduler
         assert scheduler is not None
-        return self.client.sync(scheduler.identity, n_workers=-1)
+        return self._ask(self.client.sync, scheduler.identity, n_workers=-1)
+
+    def _ask(self, question: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        try:
+            return question(*args, **options)
+        except Exception:
+            # Whatever a cluster says that is closed in the middle of an answer.
+            self._require_open()
+            raise
 
     def _check_workers(self, workers: int) -> None:
         self._require_open()

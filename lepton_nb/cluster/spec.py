@@ -39,7 +39,7 @@ class ClusterSpec:
         port: int,
         dashboard_port: int,
     ) -> ClusterSpec:
-        """Check each value by itself; raises ClusterError that names the value and the fix."""
+        """Check each value by itself; raises ClusterError with the fix, and the name of the value as its `option`."""
         for name, value, least in (("threads", threads, 1), ("port", port, 0), ("dashboard_port", dashboard_port, 0)):
             _whole(name, value, least)
         if workers is not None:
@@ -48,15 +48,18 @@ class ClusterSpec:
             _whole("gpus", gpus, 0, others='"auto" or ')
         for name, value in (("port", port), ("dashboard_port", dashboard_port)):
             if value > 65535:
-                raise ClusterError(f"{name}={value} is not a port; give 1 to 65535, or 0 for any free one")
+                raise ClusterError(f"{name}={value} is not a port; give 1 to 65535, or 0 for any free one", option=name)
         try:
             ipaddress.ip_address(host)
         except ValueError:
-            raise ClusterError(f"host={host!r} is not an IP address; give one such as '127.0.0.1'") from None
+            raise ClusterError(
+                f"host={host!r} is not an IP address; give one such as '127.0.0.1'", option="host"
+            ) from None
         if not secure and not ipaddress.ip_address(host).is_loopback:
             raise ClusterError(
                 f"secure=False on host={host!r} would open the cluster to the network without encryption; "
-                "use secure=True, or host='127.0.0.1'"
+                "use secure=True, or host='127.0.0.1'",
+                option="secure",
             )
         return cls(
             workers=workers,
@@ -79,6 +82,7 @@ class ClusterSpec:
             raise ClusterError(
                 f"{workers} workers of {gigabytes(self.memory_bytes)} need {gigabytes(wanted)}, and this machine has "
                 f"{gigabytes(hardware.memory_bytes)}; ask for {', or '.join(fixes) or 'fewer workers of less memory'}",
+                option="memory",
                 wanted_bytes=wanted,
                 available_bytes=hardware.memory_bytes,
             )
@@ -89,16 +93,18 @@ def parse_memory(memory: str | int) -> int:
     from dask.utils import parse_bytes
 
     if isinstance(memory, bool) or not isinstance(memory, str | int):
-        raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'")
+        raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'", option="memory")
     try:
         amount = int(parse_bytes(memory))
     except (ValueError, OverflowError):
-        raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'") from None
+        raise ClusterError(f"memory={memory!r} is not an amount; give one such as '2GB'", option="memory") from None
     if amount < LEAST_MEMORY_BYTES:
-        raise ClusterError(f"memory={memory!r} is too little for a worker; give at least '64MB', better '1GB'")
+        raise ClusterError(
+            f"memory={memory!r} is too little for a worker; give at least '64MB', better '1GB'", option="memory"
+        )
     return amount
 
 
 def _whole(name: str, value: object, least: int, others: str = "") -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ClusterError(f"{name}={value!r} cannot be; give {others}a whole number of {least} or more")
+        raise ClusterError(f"{name}={value!r} cannot be; give {others}a whole number of {least} or more", option=name)

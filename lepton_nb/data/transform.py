@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from lepton_nb.data.frames import eager, present, schema
+from lepton_nb.data.frames import eager, schema
 from lepton_nb.data.tokens import TokenColumn
 from lepton_nb.errors import DataError
 
@@ -134,7 +134,9 @@ class Transform:
         Raises DataError when a source column is missing or of another kind than it was in training.
         """
         table = eager(frame)
-        present(table.columns, [column.name for column in self.columns])
+        missing = [column.name for column in self.columns if column.name not in table.columns]
+        if missing:
+            raise DataError.lacking("the table", missing, table.columns, "which the preparation was made for")
         for column in self.columns:
             if is_number(table.schema[column.name]) != isinstance(column, NumberColumn):
                 was = "numbers" if isinstance(column, NumberColumn) else "text"

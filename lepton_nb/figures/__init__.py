@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lepton_nb.figures import cluster, streams, training, windows
+    from lepton_nb.figures import cluster, evaluation, streams, training, windows
 
-__all__ = ["cluster", "streams", "training", "windows"]
+__all__ = ["cluster", "evaluation", "streams", "training", "windows"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,23 +10,12 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.figures.palette import COLOURS
+from lepton_nb.figures.drawing import style as style
+from lepton_nb.figures.drawing import text as text
 from lepton_nb.windowing.calendars import TICK_NS
-
-DASHES = ("solid", "dash", "dot", "dashdot")
 
 # By the length of a tick in nanoseconds: the type, and the format of what is less than a second.
 TIMES = {1: (pl.Datetime("ns"), "%.9f"), 1_000: (pl.Datetime("us"), "%.6f"), 1_000_000: (pl.Datetime("ms"), "%.3f")}
-
-
-def style(number: int) -> dict[str, str]:
-    """Colour and dash of a line: 32 that can be told apart."""
-    return {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number // len(COLOURS) % len(DASHES)]}
-
-
-def text(words: object) -> str:
-    """Words of a user as Plotly shows them: it reads some tags of HTML, and these are none."""
-    return html.escape(str(words), quote=False)
 
 
 def key_label(values: tuple[Any, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -45,19 +46,62 @@ def batches(events: Iterable[Event]) -> list[Batch]:
         if not isinstance(event, Event):
             raise WindowError(f"events are those of a stream, stream.events, not a {type(event).__name__}")
         if isinstance(event, Progress):
-            missing = [name for name in NEEDED if name not in event.values]
-            if missing:
-                raise WindowError(
-                    f"the events of {event.run!r} are not those of a stream (they have no {missing[0]!r}); "
-                    "give stream.events",
-                    run=event.run,
-                )
+            _check(event)
             found.append(event)
     found.sort(key=lambda event: event.at_s)
-    return [
-        Batch(event.run, event.at_s - found[0].at_s, event.done, **{name: event.values[name] for name in NEEDED})
-        for event in found
-    ]
+    return [_batch(event, found[0].at_s) for event in found]
+
+
+class Course:
+    """The batches of a stream that may run for days, in bounded memory: of older ones fewer, evenly spread.
+
+    Holds at most `most` batches, the first and the last among them. One thread may add while others read.
+    """
+
+    def __init__(self, most: int = 1_000) -> None:
+        self._most = max(4, most)
+        self._lock = threading.Lock()
+        self._kept: list[Batch] = []
+        self._last: Batch | None = None
+        self._begun_s = 0.0
+        self._every = 1
+        self._seen = 0
+
+    def add(self, event: Event) -> None:
+        """Take in an event of the stream. Only `Progress` events say something."""
+        if not isinstance(event, Progress):
+            return
+        _check(event)
+        with self._lock:
+            self._begun_s = self._begun_s or event.at_s
+            self._last = _batch(event, self._begun_s)
+            if self._seen % self._every == 0:
+                self._kept.append(self._last)
+            self._seen += 1
+            if len(self._kept) >= self._most:
+                self._kept = self._kept[::2]
+                self._every *= 2
+
+    @property
+    def batches(self) -> list[Batch]:
+        """In their order."""
+        with self._lock:
+            if self._last is None or self._kept[-1] is self._last:
+                return [*self._kept]
+            return [*self._kept, self._last]
+
+
+def _check(event: Progress) -> None:
+    missing = [name for name in NEEDED if name not in event.values]
+    if missing:
+        raise WindowError(
+            f"the events of {event.run!r} are not those of a stream (they have no {missing[0]!r}); give stream.events",
+            run=event.run,
+        )
+
+
+def _batch(event: Progress, begun_s: float) -> Batch:
+    return Batch(event.run, event.at_s - begun_s, event.done, **{name: event.values[name] for name in NEEDED})
 
 
 def thinned(found: list[Batch], most: int) -> list[Batch]:

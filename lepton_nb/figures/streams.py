@@ -13,6 +13,7 @@ from lepton_nb.figures import prepared, traces
 from lepton_nb.figures.axes import moment, text, tick_ns
 from lepton_nb.figures.batches import Batch, batches, by_run, thinned
 from lepton_nb.figures.palette import COLOURS, GREY
+from lepton_nb.windowing.progress import byte_unit
 from lepton_nb.windowing.spec import START
 
 if TYPE_CHECKING:
@@ -197,10 +198,14 @@ def progress(events: Sequence[Event], *, title: str = "") -> go.Figure:
     what the source has and the stream has not read. The state is what the open windows take.
     Raises WindowError for events that are not a stream's.
     """
+    return course(thinned(batches(events), MOST_BATCHES), title=title)
+
+
+def course(run: Sequence[Batch], *, title: str = "") -> go.Figure:
+    """`progress` of batches that are kept already, such as those of a `lepton_nb.figures.batches.Course`."""
     from plotly.subplots import make_subplots
 
-    run = thinned(batches(events), MOST_BATCHES)
-    size, unit = _sized(max((batch.state_bytes for batch in run), default=0))
+    size, unit = byte_unit(max((batch.state_bytes for batch in run), default=0))
     panels: list[tuple[str, str, Callable[[Batch], float | None]]] = [
         ("throughput (rows/s)", "rows/s", lambda batch: batch.rows_per_s),
         ("lag (rows not read yet)", "rows", lambda batch: batch.lag_rows),
@@ -237,6 +242,10 @@ def progress(events: Sequence[Event], *, title: str = "") -> go.Figure:
     figure.update_annotations(font={"size": 14})
     figure.update_xaxes(title={"text": "seconds into the run"}, row=2)
     figure.update_yaxes(rangemode="tozero")
+    for number, rows in ((2, [batch.lag_rows or 0 for batch in run]), (3, [batch.late for batch in run])):
+        if max(rows, default=0) < 5:
+            # There are no half rows.
+            figure.update_yaxes({"dtick": 1}, selector={"anchor": f"x{number}"})
     if not run:
         figure.add_annotation(text="no batch yet", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
     elif all(batch.lag_rows is None for batch in run):
@@ -244,10 +253,3 @@ def progress(events: Sequence[Event], *, title: str = "") -> go.Figure:
             text="the source cannot tell", showarrow=False, xref="x2 domain", yref="y2 domain", x=0.5, y=0.5
         )
     return figure
-
-
-def _sized(most_bytes: int) -> tuple[int, str]:
-    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if most_bytes >= size:
-            return size, unit
-    return 1, "bytes"

@@ -1,25 +1,35 @@
-"""Figures of training and of predictions: plain data in, a Plotly figure out."""
+"""Figures of training: plain data in, a Plotly figure out. Those of predictions are in `figures.evaluation`."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.figures.palette import COLOURS, GREY
-from lepton_nb.training.metrics import Roc, calibration_bins, roc_curve
+from lepton_nb.figures.drawing import lay_out, say, style, text
+from lepton_nb.figures.evaluation import calibration, roc
+from lepton_nb.figures.palette import COLOURS
+from lepton_nb.figures.reduce import thin
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-ROC_POINTS = 400
+__all__ = ["calibration", "compare", "curves", "loss_curves", "roc", "throughput"]
 
-Scores = Mapping[str, npt.NDArray[Any]]
+LINE_POINTS = 2_000
+
+LABELS = {
+    "rows_per_s": "rows / s",
+    "elapsed_s": "time (s)",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "auc": "AUC",
+    "f1": "F1",
+}
 
 
 def loss_curves(history: pl.DataFrame, *, title: str = "") -> go.Figure:
@@ -45,10 +55,10 @@ def loss_curves(history: pl.DataFrame, *, title: str = "") -> go.Figure:
                     line={"color": COLOURS[number], "width": 2, "dash": ("solid", "dash")[number]},
                     hovertemplate="epoch %{x}: %{y:.4f}<extra>" + name + "</extra>",
                 )
-    _lay_out(figure, title, "epoch", "loss")
+    lay_out(figure, title, "epoch", "loss")
     figure.update_xaxes(tickformat="d", dtick=1 if history.height <= 12 else None)
     if not history.height:
-        figure.add_annotation(text="no epoch has ended yet", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+        say(figure, "no epoch has ended yet")
     return figure
 
 
@@ -70,7 +80,7 @@ def compare(
             raise TrainingError.unknown("run", name, [*histories])
     figure = go.Figure()
     for number, (name, history) in enumerate(histories.items()):
-        colour, width = COLOURS[number % len(COLOURS)], 2 + 2 * (len(histories) - 1 - number)
+        colour, width = COLOURS[number % len(COLOURS)], _width(number, len(histories))
         if steps and name in steps:
             line = {"color": colour, "width": 1}
             _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", opacity=0.45, line=line)
@@ -79,9 +89,111 @@ def compare(
         if "validation_loss" in history.columns and history["validation_loss"].count():
             line = {"color": colour, "width": width, "dash": "dash"}
             _add_loss(figure, history, "validation_loss", f"{name}, validation", mode="lines+markers", line=line)
-    _lay_out(figure, title, "step", "loss")
+    lay_out(figure, title, "step", "loss")
     figure.update_xaxes(rangemode="tozero")
     return figure
+
+
+def curves(
+    tables: Mapping[str, pl.DataFrame] | pl.DataFrame,
+    *columns: str,
+    against: Literal["step", "epoch", "elapsed_s"] = "step",
+    title: str = "",
+) -> go.Figure:
+    """Any columns of one or several runs' histories, such as "gradient_norm" or "validation_auc".
+
+    tables: `run.history` or `run.steps`, or name → such a table. What is null leaves no gap. A line of more than 2,000
+    points is thinned so that it looks the same; numbers above 0 that differ a hundredfold are on a
+    logarithmic axis. Raises TrainingError if there is no run or no column, or a table lacks one.
+    """
+    import plotly.graph_objects as go
+
+    runs = {"": tables} if isinstance(tables, pl.DataFrame) else tables
+    if not isinstance(runs, Mapping) or not runs:
+        raise TrainingError("tables must name at least one run; give {'name': run.history}, or run.history alone")
+    if not columns:
+        raise TrainingError("which column is to be drawn? give its name, such as 'loss'")
+    figure = go.Figure()
+    drawn = []
+    for number, (name, table) in enumerate(runs.items()):
+        for column in columns:
+            for needed in (against, column):
+                if needed not in table.columns:
+                    raise TrainingError.unknown("column", needed, table.columns)
+            known = table.drop_nulls([against, column])
+            y = known[column].to_numpy()
+            x = known[against].cast(pl.Float64).to_numpy()
+            kept = thin(x, y, LINE_POINTS)
+            drawn.append(y[kept])
+            label = _label(column)
+            figure.add_scatter(
+                x=x[kept],
+                y=y[kept],
+                mode="lines+markers" if kept.size <= 50 else "lines",
+                name=(f"{text(name)}, {label}" if len(columns) > 1 else text(name)) if name else label,
+                line={**style(len(figure.data)), "width": _width(number, len(runs))},
+                hovertemplate=f"{_label(against)} %{{x:,.4~g}}: %{{y:,.4~g}}",
+            )
+    wanted = dict.fromkeys(_label(column.removeprefix("validation_")) for column in columns)
+    alone = _label(columns[0]) if len(columns) == 1 else ", ".join(wanted)
+    lay_out(figure, title, _label(against), alone)
+    every = np.concatenate(drawn)
+    if not every.size:
+        say(figure, "nothing was measured yet")
+    elif every.min() == every.max():
+        around = 0.1 * abs(every[0]) or 1.0
+        figure.update_yaxes(range=[every[0] - around, every[0] + around])
+    elif every.min() > 0 and every.max() >= 100 * every.min():
+        figure.update_yaxes(type="log")
+    return figure
+
+
+def throughput(usage: pl.DataFrame, *, title: str = "") -> go.Figure:
+    """Rows that each rank trains on in a second, a bar each; hovering tells its processor time and memory.
+
+    usage: `TrainingRun.usage`. Raises TrainingError if a column is missing.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    if usage.height:
+        for needed in ("rank", "host", "rows", "rows_per_s", "cpu_s", "elapsed_s", "memory_bytes"):
+            if needed not in usage.columns:
+                raise TrainingError.unknown("column", needed, usage.columns)
+        # The first rank at the top.
+        usage = usage.sort("rank", descending=True)
+        cores = usage["cpu_s"] / usage["elapsed_s"].clip(1e-9)
+        figure.add_bar(
+            x=usage["rows_per_s"].fill_null(0).to_numpy(),
+            y=[f"rank {rank}" for rank in usage["rank"]],
+            orientation="h",
+            customdata=list(
+                zip(map(text, usage["host"]), usage["rows"], cores, usage["memory_bytes"] / 1e9, strict=True)
+            ),
+            marker_color=COLOURS[0],
+            hovertemplate=(
+                "%{y} on %{customdata[0]}: %{x:,.0f} rows / s<br>%{customdata[1]:,} rows so far<br>"
+                "%{customdata[2]:.2f} cores busy on average<br>%{customdata[3]:.2f} GB of memory<extra></extra>"
+            ),
+        )
+    else:
+        say(figure, "no rank has reported yet")
+    lay_out(figure, title, "rows / s", "")
+    figure.update_layout(showlegend=False, height=180 + 40 * usage.height)
+    figure.update_xaxes(rangemode="tozero")
+    return figure
+
+
+def _width(number: int, count: int) -> int:
+    """Of a line: earlier runs have wider ones, and show below others on the same numbers."""
+    return 2 + 2 * min(3, count - 1 - number)
+
+
+def _label(column: str) -> str:
+    """A column's name for people, with its unit."""
+    bare = column.removeprefix("validation_")
+    words = LABELS.get(bare, bare.replace("_", " "))
+    return f"{words} of validation rows" if bare != column else words
 
 
 def _add_loss(figure: go.Figure, table: pl.DataFrame, column: str, name: str, **style: Any) -> None:
@@ -92,98 +204,7 @@ def _add_loss(figure: go.Figure, table: pl.DataFrame, column: str, name: str, **
     figure.add_scatter(
         x=known["step"].to_numpy(),
         y=known[column].to_numpy(),
-        name=html.escape(name, quote=False),
+        name=text(name),
         hovertemplate="step %{x}: %{y:.4f}",
         **style,
     )
-
-
-def roc(target: npt.NDArray[Any], scores: Scores, *, title: str = "") -> go.Figure:
-    """ROC curves of several models on the same rows, each with its area under the curve in the legend.
-
-    target: (rows,) of 0 and 1; scores: name → (rows,), higher meaning 1. The area counts every row; the line is
-    drawn through at most 400 points of the exact curve, both ends among them.
-    Raises TrainingError for shapes that do not fit, and for a target of one class only.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    _add_diagonal(figure, "chance")
-    for number, (name, values) in enumerate(_named(scores).items()):
-        curve = roc_curve(target, values)
-        drawn = _thinned(curve, ROC_POINTS)
-        figure.add_scatter(
-            x=drawn.false_positive_rate.astype(np.float32),
-            y=drawn.true_positive_rate.astype(np.float32),
-            mode="lines",
-            name=f"{html.escape(name, quote=False)} (AUC {curve.area:.3f})",
-            line={"color": COLOURS[number % len(COLOURS)], "width": 2},
-            hovertemplate="false positives %{x:.3f}<br>true positives %{y:.3f}<extra></extra>",
-        )
-    _lay_out(figure, title, "false positive rate", "true positive rate")
-    return _make_square(figure)
-
-
-def calibration(target: npt.NDArray[Any], scores: Scores, bins: int = 10, *, title: str = "") -> go.Figure:
-    """Predicted probability against the observed share of ones, for several models on the same rows.
-
-    target: (rows,) of 0 and 1; scores: name → probabilities (rows,). Bins are of equal width over [0, 1], the last
-    one closed; each point lies at the mean prediction of its rows, and its area grows with their number.
-    Raises TrainingError for shapes that do not fit, and for scores that are not probabilities.
-    """
-    import plotly.graph_objects as go
-
-    figure = go.Figure()
-    _add_diagonal(figure, "perfect")
-    for number, (name, values) in enumerate(_named(scores).items()):
-        found = calibration_bins(target, values, bins)
-        colour = COLOURS[number % len(COLOURS)]
-        figure.add_scatter(
-            x=found.predicted,
-            y=found.observed,
-            customdata=found.rows,
-            mode="lines+markers",
-            name=html.escape(name, quote=False),
-            line={"color": colour, "width": 1.5},
-            marker={"size": 4 + 12 * np.sqrt(found.rows / found.rows.max()), "color": colour, "opacity": 0.8},
-            hovertemplate="predicted %{x:.3f}<br>observed %{y:.3f}<br>%{customdata:,} rows<extra></extra>",
-        )
-    _lay_out(figure, title, "predicted probability", "observed share of ones")
-    return _make_square(figure)
-
-
-def _named(scores: Scores) -> Scores:
-    if not isinstance(scores, Mapping) or not scores:
-        raise TrainingError("scores must name at least one model; give {'name': scores}")
-    return scores
-
-
-def _thinned(curve: Roc, points: int) -> Roc:
-    """At most `points` of the curve's own points, evenly spread along it, the ends among them."""
-    way = curve.false_positive_rate + curve.true_positive_rate
-    if way.size <= points:
-        return curve
-    kept = np.unique(np.searchsorted(way, np.linspace(0.0, way[-1], points)))
-    return Roc(curve.false_positive_rate[kept], curve.true_positive_rate[kept])
-
-
-def _add_diagonal(figure: go.Figure, name: str) -> None:
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name=name, line={"color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip"
-    )
-
-
-def _lay_out(figure: go.Figure, title: str, x: str, y: str) -> None:
-    figure.update_layout(
-        template="plotly_white",
-        title={"text": html.escape(title, quote=False)} if title else None,
-        showlegend=True,
-        xaxis={"title": {"text": x}},
-        yaxis={"title": {"text": y}},
-    )
-
-
-def _make_square(figure: go.Figure) -> go.Figure:
-    figure.update_xaxes(range=[0, 1], constrain="domain")
-    figure.update_yaxes(range=[0, 1], scaleanchor="x", scaleratio=1, constrain="domain")
-    return figure

@@ -28,6 +28,13 @@ def is_array(data: Any) -> bool:
     return hasattr(data, "__array__") and hasattr(data, "shape") and not hasattr(data, "columns")
 
 
+def row_of(shape: tuple[int, ...]) -> str:
+    """What a row of this shape has, in words."""
+    if len(shape) != 1:
+        return f"the shape {shape}"
+    return f"{shape[0]:,} feature{'' if shape[0] == 1 else 's'}"
+
+
 def divisor_of(dtype: Any, dimensions: int) -> float:
     """255 for images, which are uint8 arrays of three dimensions or more, (rows, height, width, ...); 1 for others."""
     return IMAGE_DIVISOR if np.dtype(dtype) == np.uint8 and dimensions >= 3 else 1.0

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_nb.training.sharding import epoch_order, shard, steps_per_epoch
+from lepton_nb.training.tokens import check_tokens
 
 Array = npt.NDArray[Any]
 # Targets with more different whole values than these are no classes.
@@ -100,6 +101,10 @@ class Source(Protocol):
         """This rank's share of all rows, in pieces of at most `most` rows; over all ranks each row once."""
         ...
 
+    def require_tokens(self, vocabulary: int, what: str, rank: int, ranks: int) -> None:
+        """Raise TrainingError, now or when rows are read, where features are no whole numbers below `vocabulary`."""
+        ...
+
 
 class MemorySource:
     """Rows in two files, {part}_features.npy and {part}_target.npy, that the ranks of a host map together."""
@@ -137,6 +142,11 @@ class MemorySource:
         for start in range(part.start, part.stop, most):
             rows = slice(start, min(start + most, part.stop))
             yield self._features[rows], self._target[rows]
+
+    def require_tokens(self, vocabulary: int, what: str, rank: int, ranks: int) -> None:
+        """Looks at this rank's share now, once."""
+        mine = shard(len(self), rank, ranks)
+        check_tokens(self._features[mine], vocabulary, what, mine.start)
 
 
 def open_source(folder: Path, part: str) -> Source | None:

@@ -11,7 +11,11 @@ import hashlib
 import os
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+import polars as pl
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.files import write_whole
@@ -104,3 +108,18 @@ def _told(folder: Path) -> Iterator[None]:
             "folder with checkpoint=...; what was written before is still there",
             path=str(folder),
         ) from error
+
+
+def listing(folder: str | os.PathLike[str] | None) -> pl.DataFrame:
+    """The checkpoints in a folder, oldest first, the best one last: name, size_bytes, written_at (UTC).
+
+    Empty where there is no such folder.
+    """
+    rows = []
+    for file in [*steps(Path(folder)), Path(folder) / BEST] if folder is not None else []:
+        # One may go while the others are looked at.
+        with contextlib.suppress(OSError):
+            told = file.stat()
+            rows.append((file.name, told.st_size, datetime.fromtimestamp(told.st_mtime, UTC)))
+    schema: dict[str, Any] = {"name": pl.String, "size_bytes": pl.Int64, "written_at": pl.Datetime("us", "UTC")}
+    return pl.DataFrame(rows, schema=schema, orient="row")

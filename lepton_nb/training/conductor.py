@@ -23,13 +23,13 @@ from lepton_nb.training.part import ClusterPart
 from lepton_nb.training.placement import CHOOSE, Seat, place
 from lepton_nb.training.result import RankResult
 from lepton_nb.training.steering import Steering
+from lepton_nb.training.turns import LOCK, turn
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
     from lepton_nb.cluster.session import Cluster
 
-LOCK = "lepton-nb-training"
 TICK_S = 0.5
 # How often a run that waits for workers looks for them.
 LOOK_S = 0.1
@@ -289,31 +289,3 @@ def _while_open(client: Client) -> Iterator[None]:
         if isinstance(error, OSError):
             raise TrainingError(f"the cluster does not answer: {error}; look whether it still runs") from error
         raise
-
-
-@contextlib.contextmanager
-def turn(
-    client: Client, control: Control, name: str = LOCK, waits: Callable[[], None] = lambda: None
-) -> Iterator[bool]:
-    """Wait for the turn to train on the cluster, or where trainings queue under `name`; False if stopped before.
-
-    waits: called each time when it has waited for a while.
-
-    The scheduler takes the turn back from a client that is gone (distributed.scheduler.locks.lease-timeout, 30 s).
-    """
-    from distributed import Lock
-
-    lock = Lock(name, scheduler_rpc=client.scheduler, loop=client.loop)
-    try:
-        while not lock.acquire(timeout=TICK_S):
-            if control.stopping:
-                yield False
-                return
-            waits()
-        try:
-            yield True
-        finally:
-            if client.status == "running":  # a closed cluster holds no locks
-                lock.release()
-    finally:
-        lock.refresh_callback.stop()

@@ -44,15 +44,26 @@ class Meter:
         self._cpu_before_s = _cpu_s()
         self._rapl = Rapl(rapl_root) if local_rank == 0 else None
         self._gpu = None if device == "cpu" else NvidiaGpu(device)
+        self._rows = 0
+        self._rows_per_s: float | None = None
+        # Rows and seconds of the steps since the last read.
+        self._recent = (0, 0.0)
         self._gpu_s = 0.0
         self._gpu_unknown = ""
         self._gpu_energy_before_j = None if self._gpu is None else self._gpu.read().energy_j
+
+    def note_step(self, rows: int, took_s: float) -> None:
+        """Count a training step over so many of this rank's rows, which took `took_s` with reading the rows."""
+        self._rows += rows
+        self._recent = (self._recent[0] + rows, self._recent[1] + took_s)
 
     def read(self) -> dict[str, Any]:
         """What it has come to, as plain values that JSON can hold; takes about a millisecond without a GPU.
 
         rank, host, local_rank; elapsed_s: since the meter was made.
         cpu_s: seconds of one core, in the process and in those that it started, user and system.
+        rows: how many this rank has trained on, a row counting once an epoch. rows_per_s: of the steps since the read
+        before, or of the last ones there were; None before the first. Waiting for other ranks is part of a step.
         memory_bytes, peak_memory_bytes: of the process, resident, now and at most.
         gpu: the GPU's UUID, None without one. gpu_utilisation: the share of time (0 to 1) in which it was at work, as
         it says just now. gpu_s: the sum over all reads of that share times the seconds since the read before, so it
@@ -65,10 +76,15 @@ class Meter:
         now_s = self._clock()
         elapsed_s, since_s, self._read_s = now_s - self._began_s, now_s - self._read_s, now_s
         memory = _memory_bytes()
+        if self._recent[1] > 0:
+            self._rows_per_s = self._recent[0] / self._recent[1]
+        self._recent = (0, 0.0)
         return {
             **self._where,
             "elapsed_s": elapsed_s,
             "cpu_s": _cpu_s() - self._cpu_before_s,
+            "rows": self._rows,
+            "rows_per_s": self._rows_per_s,
             "memory_bytes": memory["VmRSS"],
             "peak_memory_bytes": memory["VmHWM"],
             **self._read_gpu(since_s),

@@ -14,7 +14,7 @@ from lepton_nb.data.transform import finite
 from lepton_nb.errors import TrainingError
 from lepton_nb.training.array_rows import divisor_of, is_pair
 from lepton_nb.training.rows import Reader
-from lepton_nb.training.table_rows import check_columns
+from lepton_nb.training.table_rows import check_columns, require_columns
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -81,25 +81,19 @@ def collected_like(data: Any, reader: Reader, client: Client | None, what: str) 
     if not is_pair(data):
         raise TrainingError(f"{what} must be (features, target), as the training rows were; give both")
     features, wanted = _arrays(data, what)
-    if tuple(features.shape[1:]) != reader.shape:
-        raise TrainingError(
-            f"{what} has rows of the shape {tuple(features.shape[1:])}, the training rows had {reader.shape}"
-        )
+    reader.require_shape(tuple(int(size) for size in features.shape[1:]), what)
     return _collected_arrays(features, wanted, reader, client, what)
 
 
 def _collected_table(frame: Any, reader: Reader, client: Client | None, what: str) -> Collected:
     target = str(reader.target_name)
     known = part_from_pandas(frame._meta).collect_schema()
-    names = reader.names if reader.transform is None else [column.name for column in reader.transform.columns]
-    for name in (*names, target):
-        if name not in known:
-            raise TrainingError.unknown("column", name, known.names())
+    require_columns(known.names(), reader.sources, target, what)
     if reader.transform is None:
         if not reader.names:
             raise TrainingError(f"{what} has no feature columns beside the target")
         # Dask takes columns of objects for text, whatever they hold; what they hold is seen as they are read.
-        check_columns({name: known[name] for name in (*names, target) if known[name] != pl.Null}, what)
+        check_columns({name: known[name] for name in (*reader.names, target) if known[name] != pl.Null}, what)
     parts = frame.to_delayed()
     counted = frame[[target]].to_delayed() if target in frame.columns else parts
     lengths = _computed([(_length, part, target, reader.transform is not None) for part in counted], client)

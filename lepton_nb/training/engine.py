@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lepton_nb.errors import TrainingError
+from lepton_nb.training.array_rows import row_of
 from lepton_nb.training.batches import Array, Batch, TargetFacts
 from lepton_nb.training.spec import Task
 
@@ -138,6 +139,16 @@ class Engine(Protocol):
     def weights_file(self) -> bytes:
         """The weights as `Trained` reads them; all ranks take part."""
         ...
+
+
+def other_rows(takes: tuple[int, ...], shape: tuple[int, ...]) -> TrainingError:
+    """The error for a model that takes rows of the shape `takes`, for rows of another."""
+    return TrainingError(
+        f"the model takes rows with {row_of(takes)}, and these have {row_of(shape)}; build it for these, or give a "
+        "function that builds it and takes the number of features (or the shape of a row)",
+        takes=takes,
+        shape=shape,
+    )
 
 
 def class_weights(wanted: Any, task: Task, facts: TargetFacts) -> Array | None:

@@ -19,6 +19,7 @@ from lepton_nb.training.array_rows import Array
 from lepton_nb.training.batches import TargetFacts
 from lepton_nb.training.parquet_source import Columns, ParquetSource, PreparedColumns
 from lepton_nb.training.rows import Reader, Rows, check_target_name, training_rows
+from lepton_nb.training.table_rows import require_columns
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -116,6 +117,8 @@ def later_feed(
         return _prepared(data, reader, part)
     if paths_of(data) is None:
         stream = None
+    elif reader.shape is None:
+        require_columns(schema(lazy(data)).names(), reader.sources, reader.target_name, what)
     groups, note = _row_groups(data, reader.dtype, stream, [*reader.names, str(reader.target_name)])
     if groups is None:
         return _whole(reader.read(data, need_target=True, what=what), reader, part, note)

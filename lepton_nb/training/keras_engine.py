@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import arrays, keras_setup, metrics
+from lepton_nb.training import arrays, keras_setup, metrics, tokens
 from lepton_nb.training.batches import Array, Batch
-from lepton_nb.training.engine import FIGURE, Outcome, Wishes
+from lepton_nb.training.engine import FIGURE, Outcome, Wishes, other_rows
 from lepton_nb.training.keras_group import Group
 from lepton_nb.training.keras_loss import figure_sum, fitting, loss_sum
 from lepton_nb.training.spec import Task, TrainingSpec
@@ -56,6 +56,12 @@ class KerasEngine:
         try:
             output = self.model(rows, training=False)
         except Exception as error:
+            outside = tokens.told(error)
+            if outside is not None:
+                raise outside from error
+            takes = keras_setup.row_shape(self.model)
+            if takes is not None and takes != self._shape:
+                raise other_rows(takes, self._shape) from error
             raise TrainingError(
                 f"the model cannot take a batch of the shape {tuple(rows.shape)} (rows, features): {error}"
             ) from error

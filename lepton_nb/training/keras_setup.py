@@ -9,6 +9,7 @@ import numpy as np
 
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models
+from lepton_nb.training.settle import check_compiled
 from lepton_nb.training.spec import TrainingSpec
 
 # PyTorch's, so that one vocabulary means one thing; Keras has 1e-7.
@@ -18,6 +19,8 @@ EPSILON = 1e-8
 def build(model: Any, shape: tuple[int, ...], spec: TrainingSpec, rank: int, ranks: int) -> Any:
     """The model, within the strategy's scope. Raises TrainingError for layers whose result depends on the ranks."""
     built = models.build(model, shape, spec.seed, dtype=spec.row_dtype, framework="keras")
+    # A function's model is seen here first, where it is no longer known which options were given.
+    check_compiled(built, () if spec.loss == "auto" else ("loss", "optimizer"))
     if spec.precision == "mixed_bfloat16":
         for layer in built._flatten_layers():
             layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
@@ -62,3 +65,12 @@ def _taking_sums(kind: Any) -> Any:
         return pairs
 
     return type(kind.__name__, (kind,), {"_all_reduce_sum_gradients": as_they_are})
+
+
+def row_shape(model: Any) -> tuple[int, ...] | None:
+    """The shape of a row as the model was built for it; None where it does not tell."""
+    try:
+        shape = model.input_shape[1:]
+        return tuple(int(size) for size in shape)
+    except (AttributeError, TypeError, ValueError):  # of a class of its own; with several inputs; of any size
+        return None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import schedules
+from lepton_nb.training import identity, schedules
 from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.checkpoint import Store
@@ -29,8 +30,6 @@ VALIDATION_BATCH = 8192
 OWN_EVERY_S = 2.0
 # What a checkpoint holds of a loop, by name.
 _KEPT = ("epoch", "batch", "loss_of_epoch", "rows_of_epoch", "best_loss", "epochs_since_best")
-# Options that say which numbers come next; others, such as epochs or learning_rate, may be changed on the way.
-SAME = ("seed", "batch_size", "precision", "optimizer")
 
 
 class Loop:
@@ -76,13 +75,7 @@ class Loop:
         self._wanted = Wishes()
         self._pauses = 0
         self._elapsed_before_s = 0.0
-        self._identity = {
-            **{name: getattr(spec, name) for name in SAME},
-            "training rows": len(train),
-            "features": list(train.shape),
-            "target values (checksum)": train.checksum,
-            **engine.identity(),
-        }
+        self._identity = identity.of(spec, train, engine)
         self.state: bytes | None = None
         if resume is not None:
             self._restore(engine.unpack(resume))
@@ -145,7 +138,7 @@ class Loop:
                 if self.step == self._steps:
                     self._require_finite()
                     return
-                wishes = self._take_step(next(shares))
+                wishes = self._take_step(shares)
                 began_s += self._look()
                 if wishes.pause:
                     began_s += self._pause()
@@ -177,9 +170,10 @@ class Loop:
         if not self.stopped and (better or self._due(epoch_over=True)):
             self._save(best=better)
 
-    def _take_step(self, batch: Batch) -> Wishes:
+    def _take_step(self, shares: Iterator[Batch]) -> Wishes:
         """One step, noted; what the ranks want to happen after it."""
-        spec = self._spec
+        spec, began_s = self._spec, time.monotonic()
+        batch = next(shares)
         tell = (self.step + 1) % spec.log_every_steps == 0 or self.step + 1 == self._steps
         rate = schedules.rate(spec.learning_rate, spec.schedule, spec.warmup_steps, self.step, self._steps)
         outcome = self.engine.step(batch, rate, self._wishes(), spec.clip_norm, tell=tell)
@@ -194,7 +188,7 @@ class Loop:
                 batch=self._batch + 1,
             )
         self._note_step(outcome, rate)
-        self._measure()
+        self._measure(len(batch.target), time.monotonic() - began_s)
         if tell:
             self._teller.step(self.step, self._epoch, time.monotonic() - self._began_s)
         return outcome.wishes
@@ -206,9 +200,12 @@ class Loop:
         self.step += 1
         self._batch += 1
 
-    def _measure(self) -> None:
-        """Tell now and then what this rank costs."""
-        if self._meter is not None and time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
+    def _measure(self, rows: int, took_s: float) -> None:
+        """Note a step over so many rows of this rank's; tell now and then what the rank costs and does."""
+        if self._meter is None:
+            return
+        self._meter.note_step(rows, took_s)
+        if time.monotonic() - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = time.monotonic()
             self._channel.send("cost", report=self._meter.read())
 
@@ -298,7 +295,7 @@ class Loop:
             self.state = packed
 
     def _restore(self, state: dict[str, Any]) -> None:
-        check(state["identity"], self._identity)
+        identity.check(state["identity"], self._identity)
         self._best_weights = state["best_weights"]
         self.step = self._saved_step = state["step"]
         for name in _KEPT:
@@ -324,23 +321,3 @@ class Loop:
         pieces = self._validation.pieces(engine.rank, engine.ranks, VALIDATION_BATCH)
         figures = engine.validate(pieces, len(self._validation))
         return {f"validation_{name}": value for name, value in figures.items()}
-
-
-def check(found: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raise TrainingError that names the first thing that is not as it was when the checkpoint was made."""
-    for name, value in now.items():
-        if found.get(name) != value:
-            was, new = (_shown(name, *pair) for pair in ((found.get(name), value), (value, found.get(name))))
-            raise TrainingError(
-                f"the checkpoint was made with {was}, and this run has {new}; give the same model, rows and options, "
-                "or start anew without resume",
-                name=name,
-            )
-
-
-def _shown(name: str, value: Any, other: Any) -> str:
-    """A fact, and of the weights the first ones that `other` has not."""
-    if name != "weights" or not isinstance(value, dict) or not isinstance(other, dict):
-        return f"{name} {value}"
-    alone = [f"{weight} of the shape {tuple(shape)}" for weight, shape in value.items() if other.get(weight) != shape]
-    return f"the weights {', '.join(alone[:2])}{' and more' if alone[2:] else ''}" if alone else "no further weights"

@@ -25,6 +25,22 @@ class Roc(NamedTuple):
         return float(np.trapezoid(self.true_positive_rate, self.false_positive_rate))
 
 
+class PrecisionRecall(NamedTuple):
+    """A precision-recall curve from recall 0 to 1, one point after each distinct score, highest first.
+
+    The first point lies at recall 0 and the precision of the point after it, and has no score of its own.
+    """
+
+    recall: npt.NDArray[np.float64]
+    precision: npt.NDArray[np.float64]
+    score: npt.NDArray[np.float64]
+
+    @property
+    def average(self) -> float:
+        """Average precision: the precision at each point, weighted by the recall gained there."""
+        return float(np.sum(np.diff(self.recall) * self.precision[1:]))
+
+
 class Calibration(NamedTuple):
     """Per bin that holds rows: mean predicted probability, share of ones, rows."""
 
@@ -39,12 +55,46 @@ def roc_curve(target: Array, scores: Array) -> Roc:
     Raises TrainingError unless both classes occur.
     """
     truth, values = _binary(target, scores)
-    order = np.argsort(-values, kind="stable")
-    ranked = values[order]
-    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)
-    true = np.cumsum(truth[order])[last_of_tie]
-    false = last_of_tie + 1 - true
+    _require_classes(truth, "a ROC curve needs both classes")
+    true, chosen, _ = _ranked(truth, values)
+    false = chosen - true
     return Roc(np.append(0.0, false / false[-1]), np.append(0.0, true / true[-1]))
+
+
+def precision_recall_curve(target: Array, scores: Array) -> PrecisionRecall:
+    """Precision against recall of `scores` (rows,), higher meaning 1, for a `target` (rows,) of 0 and 1.
+
+    Ties are one point. Raises TrainingError unless both classes occur.
+    """
+    truth, values = _binary(target, scores)
+    _require_classes(truth, "a precision-recall curve needs both classes")
+    return _precision_recall(truth, values)
+
+
+def confusion(target: Array, scores: Array, threshold: float = 0.5) -> npt.NDArray[np.int64]:
+    """How many rows of each class (row) were taken for each class (column).
+
+    target: (rows,) of class numbers. scores: (rows,) for the classes 0 and 1, of which 1 is chosen from `threshold`
+    on; or (rows, classes), of which the highest is chosen (the first of equal ones), whatever the threshold.
+    Raises TrainingError for shapes that do not fit, and for a target that holds no class numbers.
+    """
+    truth, values = np.asarray(target), np.asarray(scores, dtype=np.float64)
+    if values.ndim == 1:
+        truth, values = _binary(truth, values)
+        classes, chosen = 2, values >= threshold
+    else:
+        if values.ndim != 2 or truth.shape != values.shape[:1] or values.shape[1] < 2:
+            raise TrainingError(
+                f"the target has the shape {truth.shape}, the scores {values.shape}; give one score for each row, or "
+                "(rows, classes)"
+            )
+        if not np.isfinite(values).all():
+            raise TrainingError("the scores hold NaN or infinite values; drop those rows")
+        classes, chosen = values.shape[1], values.argmax(axis=1)
+        if not np.isin(truth, np.arange(classes)).all():
+            raise TrainingError(f"the target must hold class numbers from 0 to {classes - 1} only")
+    pairs = truth.astype(np.int64) * classes + chosen
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def auc(target: Array, scores: Array) -> float:
@@ -57,7 +107,7 @@ def calibration_bins(target: Array, scores: Array, bins: int = 10) -> Calibratio
 
     Raises TrainingError for scores outside [0, 1] or fewer than one bin.
     """
-    truth, values = _binary(target, scores, both=False)
+    truth, values = _binary(target, scores)
     if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
         raise TrainingError(f"bins is {bins!r}; give a whole number of 1 or more", bins=bins)
     if values.size == 0 or values.min() < 0 or values.max() > 1:
@@ -143,11 +193,7 @@ def _of_two(name: str, truth: Array, scores: Array, chosen: Array) -> float:
             return float("nan")
         if name == "auc":
             return auc(positive.astype(np.int64), scores)
-        order = np.argsort(-scores, kind="stable")
-        last_of_tie = np.append(np.flatnonzero(np.diff(scores[order])), scores.size - 1)
-        true = np.cumsum(positive[order])[last_of_tie]
-        recall = np.append(0.0, true / true[-1])
-        return float(np.sum(np.diff(recall) * true / (last_of_tie + 1)))
+        return _precision_recall(positive.astype(np.int64), scores).average
     hits = float((positive & chosen).sum())
     precision = hits / chosen.sum() if chosen.any() else 0.0
     recalled = hits / positive.sum() if positive.any() else 0.0
@@ -156,7 +202,28 @@ def _of_two(name: str, truth: Array, scores: Array, chosen: Array) -> float:
     return float(precision if name == "precision" else recalled)
 
 
-def _binary(target: Array, scores: Array, *, both: bool = True) -> tuple[npt.NDArray[np.int64], Array]:
+def _ranked(truth: Array, scores: Array) -> tuple[Array, Array, Array]:
+    """After each distinct score, highest first: ones so far, rows so far, and the score."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_tie = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)
+    return np.cumsum(truth[order])[last_of_tie], last_of_tie + 1, ranked[last_of_tie]
+
+
+def _precision_recall(truth: Array, scores: Array) -> PrecisionRecall:
+    true, chosen, score = _ranked(truth, scores)
+    precision = true / chosen
+    recall = np.append(0.0, true / true[-1])
+    return PrecisionRecall(recall, np.append(precision[0], precision), np.append(np.nan, score))
+
+
+def _require_classes(truth: npt.NDArray[np.int64], why: str) -> None:
+    ones = int(truth.sum())
+    if not 0 < ones < truth.size:
+        raise TrainingError(f"the target holds {ones} ones in {truth.size} rows; {why}")
+
+
+def _binary(target: Array, scores: Array) -> tuple[npt.NDArray[np.int64], Array]:
     truth = np.asarray(target)
     values = np.asarray(scores, dtype=np.float64)
     if truth.shape != values.shape or truth.ndim != 1:
@@ -167,7 +234,4 @@ def _binary(target: Array, scores: Array, *, both: bool = True) -> tuple[npt.NDA
         raise TrainingError("the scores hold NaN or infinite values; drop those rows")
     if not np.isin(truth, (0, 1)).all():
         raise TrainingError("the target must hold 0 and 1 only")
-    ones = int(truth.sum())
-    if both and not 0 < ones < truth.size:
-        raise TrainingError(f"the target holds {ones} ones in {truth.size} rows; a ROC curve needs both classes")
     return truth.astype(np.int64), values

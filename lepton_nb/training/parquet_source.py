@@ -22,6 +22,7 @@ from lepton_nb.training.batches import Batch, TargetFacts
 from lepton_nb.training.lanes import Lanes, order_within
 from lepton_nb.training.sharding import shard
 from lepton_nb.training.table_rows import check_finite, columns_of
+from lepton_nb.training.tokens import check_tokens
 
 # Row groups that are read ahead of those that are learnt from.
 AHEAD = 2
@@ -141,6 +142,7 @@ class ParquetSource:
         self._columns = columns
         self._sizes = sizes
         self._rows = sum(sizes)
+        self._vocabulary: int | None = None
         self._stamps: dict[str, tuple[int, int, int]] = {}
 
     @classmethod
@@ -171,6 +173,10 @@ class ParquetSource:
     def checksum(self) -> int:
         """Of the files' footers, wherever they lie, and of what is known of the target."""
         return zlib.crc32(repr((self._groups.checksum, self._sizes, self.target)).encode())
+
+    def require_tokens(self, vocabulary: int, what: str, rank: int, ranks: int) -> None:
+        """Looks at each row group when it is read."""
+        self._vocabulary = vocabulary
 
     def __len__(self) -> int:
         return self._rows
@@ -255,6 +261,8 @@ class ParquetSource:
                 f"{reader.name(group)} gives {len(target):,} rows, and gave {self._sizes[group]:,} when the run began; "
                 "let files be while they are learnt from, and start again"
             )
+        if self._vocabulary is not None:
+            check_tokens(features, self._vocabulary, reader.name(group))
         return features, target
 
     def _reader(self) -> RowGroupReader:

@@ -22,6 +22,7 @@ from lepton_nb.training.futures import drop
 from lepton_nb.training.partition_scans import scans
 from lepton_nb.training.partition_tasks import PREDICTION, Columns, Parcel
 from lepton_nb.training.rows import Rows
+from lepton_nb.training.table_rows import require_columns
 
 if TYPE_CHECKING:
     from dask.dataframe import DataFrame as DaskFrame
@@ -102,10 +103,9 @@ def _prediction_names(trained: Trained) -> tuple[str, ...]:
 
 
 def _needed(trained: Trained, known: Sequence[str], keep: Sequence[str]) -> list[str]:
-    """The columns to read. Raises DataError for one that is not there."""
-    transform = trained.reader.transform
-    sources = trained.reader.names if transform is None else tuple(column.name for column in transform.columns)
-    return frames.present(known, dict.fromkeys([*sources, *keep]))
+    """The columns to read. Raises TrainingError, and for those of `keep` DataError, where one is not there."""
+    require_columns(known, trained.reader.sources, None, "the data")
+    return frames.present(known, dict.fromkeys([*trained.reader.sources, *keep]))
 
 
 def _lazily(trained: Trained, data: Any, keep: tuple[str, ...], predictions: tuple[str, ...]) -> DaskFrame:

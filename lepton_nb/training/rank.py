@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lepton_nb.errors import LeptonError
+from lepton_nb.training import models, tokens
 from lepton_nb.training.batches import open_source
 from lepton_nb.training.channel import Channel
 from lepton_nb.training.cost import Meter
@@ -39,7 +40,8 @@ def main(folder: Path, start: Start, *, listen: bool = True) -> int:
     reached = {"step": 0}
     try:
         _train(folder, channel, start, reached)
-    except BaseException as error:
+    except BaseException as raised:
+        error = tokens.told(raised) or raised
         ours = isinstance(error, LeptonError)
         facts = {**reached, **error.facts} if isinstance(error, LeptonError) else reached
         channel.send(
@@ -47,7 +49,7 @@ def main(folder: Path, start: Start, *, listen: bool = True) -> int:
             kind_of="data" if ours else "peer" if isinstance(error, PeerLostError) else "crash",
             message=str(error) if ours else _said(error),
             facts={name: value for name, value in facts.items() if isinstance(value, str | int | float)},
-            traceback="".join(traceback.format_exception(error)),
+            traceback="".join(traceback.format_exception(raised)),
         )
         return 1
     return 0
@@ -63,14 +65,18 @@ def _train(folder: Path, channel: Channel, start: Start, reached: dict[str, int]
     make = next(meeting)
     rows = Path(channel.receive("rows")["folder"])
     job = _job(rows)
-    train = open_source(rows, "train")
+    train, validation = open_source(rows, "train"), open_source(rows, "validation")
     assert train is not None
+    known = models.vocabulary_of(job["model"])
+    for source, what in ((train, "the training data"), (validation, "the validation data")):
+        if source is not None and known is not None:
+            source.require_tokens(known, what, seat.rank, seat.ranks)
     resume = rows / "resume.npy"
     loop = Loop(
         job["spec"],
         make(job, train.shape),
         train,
-        open_source(rows, "validation"),
+        validation,
         channel,
         np.load(resume).tobytes() if resume.exists() else None,
         own_checkpoints=job["own_checkpoints"],

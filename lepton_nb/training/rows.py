@@ -16,7 +16,7 @@ from lepton_nb.data.transform import Prepared, Transform
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import array_rows
 from lepton_nb.training.array_rows import Array
-from lepton_nb.training.table_rows import check_finite, columns_of, listed
+from lepton_nb.training.table_rows import check_finite, columns_of, listed, require_columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,6 +55,11 @@ class Reader:
         """The shape of one row's features."""
         return (len(self.names),) if self.shape is None else self.shape
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The columns of a table that features are made of."""
+        return self.names if self.transform is None else tuple(column.name for column in self.transform.columns)
+
     def numbers(self, features: Array) -> Array:
         """Features of Rows as the model takes them: of the run's precision, images divided."""
         return array_rows.scaled(features, self.divisor, self.dtype)
@@ -85,6 +90,7 @@ class Reader:
             rows = _from_prepared(data)
         elif self.transform is not None:
             table = eager(data)
+            require_columns(table.columns, self.sources, self.target_name if need_target else None, what)
             if not need_target and self.target_name in table.columns:
                 # Rows without a target would be left out, and predictions no longer match the frame's rows.
                 table = table.drop(self.target_name)
@@ -103,22 +109,40 @@ class Reader:
         _check(rows, need_target=need_target, what=what)
         return rows
 
+    def with_source(self, data: Any) -> tuple[Any, pl.DataFrame | None]:
+        """`data`, prepared as the training rows were where it is a table, and the table that its rows are of."""
+        if isinstance(data, PreparedStream):
+            data = data.collect()
+        if isinstance(data, Prepared):
+            return data, data.rows
+        other = isinstance(data, Preparation | StreamedPreparation) or array_rows.is_pair(data)
+        if self.shape is not None or other or array_rows.is_array(data):
+            return data, None
+        table = eager(data)
+        if self.transform is None or self.target_name not in table.columns:
+            return table, table
+        made = self.transform(table)
+        return made, made.rows
+
     def _read_arrays(self, data: Any, shape: tuple[int, ...], *, need_target: bool, what: str) -> Rows:
         pair = array_rows.is_pair(data)
         if not pair and not array_rows.is_array(data):
             raise TrainingError(
                 f"{what} is a {type(data).__name__}, and the training rows were arrays; give (features, target)"
                 + ("" if need_target else ", or the features alone")
+                + f", in arrays, each row with {array_rows.row_of(shape)}"
             )
         if need_target and not pair:
             raise TrainingError(f"{what} is features alone; give (features, target)")
-        features, divisor = array_rows.features_of(data[0] if pair else data, self.dtype, what)
-        if features.shape[1:] != shape:
+        given = data[0] if pair else data
+        if getattr(given, "shape", None) == shape:
             raise TrainingError(
-                f"{what} has rows of the shape {features.shape[1:]}, the training rows had {shape}; give the same",
-                shape=features.shape[1:],
-                wanted=shape,
+                f"the features of {what} have the shape {shape}, as a single row has; give (rows, ...), for one row "
+                "features[None]",
+                shape=shape,
             )
+        features, divisor = array_rows.features_of(given, self.dtype, what)
+        self.require_shape(features.shape[1:], what)
         if divisor != self.divisor:
             was, now = ("uint8 images", "is not uint8") if divisor == 1.0 else ("no uint8 images", "is uint8")
             raise TrainingError(
@@ -126,6 +150,17 @@ class Reader:
             )
         target = array_rows.target_of(data[1], len(features), self.dtype, what) if need_target else None
         return Rows(features, target, (), None)
+
+    def require_shape(self, shape: tuple[int, ...], what: str) -> None:
+        """Raise TrainingError where rows of `what`, arrays, have another shape than those of the training."""
+        if shape != self.shape:
+            has, wanted = array_rows.row_of(shape), array_rows.row_of(self.row_shape)
+            raise TrainingError(
+                f"a row of {what} has {has}, and the model was trained on rows with {wanted}; give the same, in the "
+                "same order",
+                shape=shape,
+                wanted=self.shape,
+            )
 
     def check_preparation(self, data: Prepared | PreparedStream, *, need_target: bool, what: str) -> None:
         """Raise TrainingError for rows that were prepared otherwise than the training rows."""

@@ -15,11 +15,11 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import models
-from lepton_nb.training.attempts import FewerWorkersWarning, Restarts, Team, compiled_note, first_plan, from_checkpoint
+from lepton_nb.training.attempts import Restarts, Team, first_plan, from_checkpoint
 from lepton_nb.training.conductor import conduct
-from lepton_nb.training.cost import Cost, combine
+from lepton_nb.training.cost import Cost
 from lepton_nb.training.feeds import Feed
-from lepton_nb.training.history import History
+from lepton_nb.training.heard import Heard
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.steering import Steering
 from lepton_nb.training.tracking import Tracker, Tracking, TrackingWarning
@@ -72,27 +72,20 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._job = _pickled(model, self.spec, own is not None)
         self._reader = feeds["train"].reader
         self._cluster = cluster
-        self._history = History()
         self._total_steps = spec.total_steps(len(feeds["train"]))
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._feeds = dict(feeds)
         self._notes = [feed.note for feed in feeds.values() if feed.note]
         self._tracking = Tracking(trackers, lambda said: self._warn(said, TrackingWarning))
-        # What each attempt's ranks said that they cost, by rank.
-        self._costs: list[dict[int, dict[str, Any]]] = [{}]
         self._resumed = resumed
         self._own = own
         self._steering = Steering()
-        self._paused = self._waiting = False
-        self._outputs: dict[int, str] = {}
         self._restarts = Restarts(spec.max_restarts)
         self._team = Team(spec)
-        self._compiled: str | None = None
-        self._task: Task | None = None
+        self._heard = Heard(self._team, self._tracking, self._warn, goes_on=resumed is not None)
         self._weights: bytes | None = None
         self.state: bytes | None = None
         self._finished: Trained | None = None
-        self._steps_done = 0
 
     @property
     def history(self) -> pl.DataFrame:
@@ -103,7 +96,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         without validation rows and for an epoch with whose last step the run was stopped; rows_per_s counts all
         workers, without validation; elapsed_s counts from the first step.
         """
-        return self._history.epochs(self._task)
+        return self._heard.history.epochs(self._heard.task)
 
     @property
     def steps(self) -> pl.DataFrame:
@@ -112,29 +105,30 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         Counted on across epochs; epoch, gradient_norm (over all weights, before it is clipped) and learning_rate are
         those of the row's last step.
         """
-        return self._history.steps()
+        return self._heard.history.steps()
 
     @property
     def step(self) -> int:
         """Optimizer steps that are known to be done."""
-        return self._steps_done
+        return self._heard.steps_done
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
-        return (*self._notes, *(note for note in (self._team.note, self._compiled, self._ended_early()) if note))
+        return (*self._notes, *(note for note in (self._team.note, self._heard.compiled, self._ended_early()) if note))
 
     @property
     def cost(self) -> Cost:
         """Core-seconds, GPU-seconds and energy of all ranks so far, of runs before a restart too."""
-        return sum((combine(attempt.values()) for attempt in self._costs[1:]), combine(self._costs[0].values()))
+        return self._heard.cost
 
     @property
     def usage(self) -> pl.DataFrame:
-        """One row for each rank of the running (or last) attempt: seconds, memory and GPU use; see `Meter.read`."""
+        """One row for each rank of the running (or last) attempt: seconds, rows, memory, GPU; see `Meter.read`."""
         import polars as pl
 
-        return pl.DataFrame([self._costs[-1][rank] for rank in sorted(self._costs[-1])], infer_schema_length=None)
+        costs = self._heard.costs[-1]
+        return pl.DataFrame([costs[rank] for rank in sorted(costs)], infer_schema_length=None)
 
     @property
     def restarts(self) -> tuple[str, ...]:
@@ -149,12 +143,12 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def output(self) -> dict[int, str]:
         """What each rank printed last, by rank, at most 2,000 lines; while the run goes on, the last 100 lines."""
-        return dict(self._outputs)
+        return dict(self._heard.outputs)
 
     @property
     def paused(self) -> bool:
         """True while all ranks wait, after the same step."""
-        return self._paused
+        return self._heard.paused
 
     def pause(self) -> Self:
         """Ask the ranks to wait after a step, and return at once; they keep all that they have, and their workers."""
@@ -176,7 +170,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     @property
     def task(self) -> Task | None:
         """ "binary", "multiclass" or "regression"; None until the model has met the data."""
-        return self._task
+        return self._heard.task
 
     @property
     def model(self) -> torch.nn.Module | Any:
@@ -203,8 +197,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         epochs = self.history
         loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
         epoch = f"epoch {epochs.height}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
-        status = "paused" if self._paused else self.status.value
-        if self._waiting and not self.status.over:
+        status = "paused" if self._heard.paused else self.status.value
+        if self._heard.waiting and not self.status.over:
             status = "waits until another training on this cluster is over"
         return f"TrainingRun {self.name}: {status}, {epoch}{loss}"
 
@@ -215,30 +209,33 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._train(control)
             status = "stopped" if control.stopping else "finished"
         finally:
-            self._tracking.end(status, {"steps": self._steps_done, "cost": str(self.cost)})
+            self._tracking.end(status, {"steps": self._heard.steps_done, "cost": str(self.cost)})
         return self
 
     def _train(self, control: Control) -> None:
-        control.progress(0, self._total_steps, phase="starting")
+        def tell(done: int, phase: str, **values: Any) -> None:
+            control.progress(done, self._total_steps, phase=phase, **values)
+
+        tell(0, "starting")
         with self._own_folder(), self._open_cluster() as cluster:
             plan = self._team.begin(first_plan(self.spec, self._job, self._feeds, self._resumed, cluster))
             self._feeds, self._job, self._resumed = {}, b"", None
             while True:
                 try:
                     result = conduct(
-                        cluster, plan, control, lambda message: self._hear(message, control), self._steering
+                        cluster, plan, control, lambda message: self._heard.take(message, tell), self._steering
                     )
                 except TrainingError as error:
-                    self._paused = False
+                    self._heard.paused = False
                     self._restarts.take(error, stopping=control.stopping)
-                    self._costs.append({})
+                    self._heard.begin_again()
                     plan = from_checkpoint(self._team.settle(plan), self.spec.checkpoint)
-                    control.progress(self._steps_done, self._total_steps, phase="restarting")
+                    tell(self.step, "restarting")
                     continue
                 if result is None or result.weights is not None or control.stopping:
                     break
                 # They were not as many as is quickest.
-                self._costs.append({})
+                self._heard.begin_again()
                 plan = self._team.settle(plan)
         if result is not None:
             self._weights, self.state = result.weights, result.state
@@ -261,50 +258,6 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         with Cluster(workers=self.spec.most_workers) as own:
             yield own
 
-    def _hear(self, message: Mapping[str, Any], control: Control) -> None:
-        """Note a message of a rank. Each may come twice: as an event, and with the result."""
-        if message["kind"] == "ready" and self._task is None:
-            self._task = message["task"]
-            control.progress(0, self._total_steps, phase="training")
-        elif message["kind"] == "waiting":
-            if not self._waiting:
-                self._waiting = True
-                control.progress(self._steps_done, self._total_steps, phase="waiting")
-        elif message["kind"] == "started":
-            self._waiting = False
-        elif message["kind"] == "steps":
-            self._history.add_steps(message["rows"])
-            self._tracking.steps(message["rows"])
-            last = message["rows"][-1]
-            self._advance(last["step"], control, epoch=last["epoch"], loss=last["loss"])
-        elif message["kind"] == "epoch":
-            self._history.add_epoch(message["row"])
-            self._tracking.epoch(message["row"])
-            row = message["row"]
-            self._advance(row["step"], control, epoch=row["epoch"], loss=row["loss"])
-        elif message["kind"] in ("paused", "resumed"):
-            self._paused = message["kind"] == "paused"
-            self._steps_done = max(self._steps_done, message["step"])
-            phase = "paused" if self._paused else "training"
-            control.progress(self._steps_done, self._total_steps, phase=phase)
-        elif message["kind"] == "pace":
-            warning = self._team.take(message)
-            if warning is not None:
-                self._warn(warning, FewerWorkersWarning)
-        elif message["kind"] == "compiled":
-            self._compiled = compiled_note(message)
-        elif message["kind"] == "cost":
-            self._costs[-1][message["rank"]] = message["report"]
-        elif message["kind"] == "output":
-            self._outputs[message["rank"]] = message["text"]
-        elif message["kind"] == "done":
-            self._steps_done = message["step"]
-
-    def _advance(self, step: int, control: Control, **values: Any) -> None:
-        if step > self._steps_done:
-            self._steps_done = step
-            control.progress(step, self._total_steps, phase="training", **values)
-
     @property
     def trained(self) -> Trained:
         """The trained model with its preparation and history. Raises TrainingError while there is none."""
@@ -313,9 +266,9 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 raise TrainingError(
                     f"{self.name} has no trained model: it is {self.status.value}; {self._why_no_model()}"
                 )
-            assert self._task is not None
+            assert self._heard.task is not None
             facts = {
-                "steps_done": self._steps_done,
+                "steps_done": self._heard.steps_done,
                 "stopped": self.status is Status.STOPPED,
                 "options": self.spec.told(),
                 "cost": str(self.cost),
@@ -323,7 +276,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
             self._finished = Trained(
                 self._described,
                 self._reader,
-                self._task,
+                self._heard.task,
                 self._weights,
                 self.spec.seed,
                 self.history,
@@ -335,7 +288,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
 
     def _ended_early(self) -> str | None:
         epochs, patience = self.history, self.spec.patience
-        if self.status is not Status.FINISHED or patience is None or not 0 < self._steps_done < self._total_steps:
+        if self.status is not Status.FINISHED or patience is None or not 0 < self._heard.steps_done < self._total_steps:
             return None
         best = epochs.drop_nulls("validation_loss").sort("validation_loss", maintain_order=True)["epoch"][0]
         return (

@@ -31,6 +31,10 @@ class ScaledSource:
         """Of the source."""
         return self._source.checksum
 
+    def require_tokens(self, vocabulary: int, what: str, rank: int, ranks: int) -> None:
+        """Of the numbers before they are divided; images are no tokens."""
+        self._source.require_tokens(vocabulary, what, rank, ranks)
+
     def __len__(self) -> int:
         return len(self._source)
 

@@ -24,8 +24,10 @@ Framework = Literal["auto", "torch", "keras"]
 Task = Literal["binary", "multiclass", "regression"]
 Schedule = Literal["constant", "linear", "cosine"]
 
-CLASS_METRICS = ("auc", "average_precision", "f1", "precision", "recall")
-NUMBER_METRICS = ("rmse", "r2", "explained_variance")
+ClassMetric = Literal["auc", "average_precision", "f1", "precision", "recall"]
+NumberMetric = Literal["rmse", "r2", "explained_variance"]
+CLASS_METRICS: tuple[str, ...] = get_args(ClassMetric)
+NUMBER_METRICS: tuple[str, ...] = get_args(NumberMetric)
 ALWAYS_MEASURED = ("loss", "accuracy", "mae")
 
 LOSS_OF_TASK: dict[Task, Loss] = {
@@ -46,7 +48,8 @@ class TrainingSpec:
     `log_every_steps` is the spacing of `run.steps`. Ranks that are not ready after `start_timeout_s` fail the run.
 
     steps: optimizer steps of the whole run, instead of `epochs`; the last epoch may then be a part of one.
-    momentum: of "sgd". schedule, warmup_steps: how the learning rate changes; see `schedules.rate`.
+    momentum: of "sgd".
+    schedule, warmup_steps: how the learning rate changes; see `schedules.rate`. A run is longer than its warm-up.
     accumulation: each rank does its share of a batch in so many pieces, one after the other, to need less memory; the
         step is that of the whole batch.
     clip_norm: the largest norm of the gradient, over all weights together; a longer one is shortened to it.
@@ -95,7 +98,7 @@ class TrainingSpec:
     precision: Precision = "float32"
     framework: Framework = "auto"
     parallel: Parallel = "auto"
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[ClassMetric | NumberMetric, ...] = ()
     steps: int | None = None
     momentum: float = 0.0
     schedule: Schedule = "constant"

@@ -12,11 +12,14 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
 from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
+from lepton_nb.training.settle import check_cluster, check_vocabulary
 from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS, TrainingSpec
+from lepton_nb.training.sweep_rehearsal import rehearse
 from lepton_nb.training.sweep_run import SweepRun
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Rules, Trials, require_optuna
+from lepton_nb.training.tracking import check_track
 
 if TYPE_CHECKING:
     from lepton_nb.cluster.session import Cluster
@@ -63,7 +66,8 @@ def sweep(
 
     One after the other, the same seed draws the same values, also when a sweep is stopped or killed and resumed: a draw
     depends on the seed, its number and the results before it. Data is not compared on resume.
-    Raises TrainingError for what does not fit; what goes wrong later is raised by `wait`.
+    Raises TrainingError for what does not fit, a choice or an end of a range that no trial could train with among it;
+    what goes wrong later is raised by `wait`.
     """
     require_optuna()
     own = {field.name for field in fields(SweepSpec)}
@@ -78,11 +82,11 @@ def sweep(
     for name in drawn:
         if name in options:
             raise TrainingError(f"{name} is both drawn and given as {options[name]!r}; leave one out", name=name)
-    first = _rehearse(recipe, drawn, given)
+    first = rehearse(recipe, drawn, given)
     spec.require_metric(first)
     if spec.at_once != 1 and first.most_workers is None:
         raise TrainingError("at_once deals the workers out among trials; give workers as a number")
-    _check(data, cluster, first)
+    rehearse(recipe, drawn, given, _rows(data, cluster, first, None if "vocabulary" in drawn else model))
     rules = Rules(drawn, spec.wanted, spec.prune, spec.startup, spec.seed, _most_epochs(first, drawn))
     with contextlib.ExitStack() as held:
         folder = _folder(spec, rules, first, recipe, held)
@@ -98,31 +102,21 @@ def _metrics(metric: str, given: str | Sequence[str]) -> tuple[str, ...]:
     return (*names, name) if name != metric and name in CLASS_METRICS + NUMBER_METRICS else names
 
 
-def _rehearse(recipe: Recipe, space: sweep_space.Space, given: Mapping[str, Any]) -> TrainingSpec:
-    """The options of a trial at the ends of the space, to find mistakes now; some draws may fail, not all."""
-    refusal: TrainingError | None = None
-    for values in sweep_space.corners(space):
-        try:
-            spec = TrainingSpec.of(**{**given, **recipe.options_of(values)})
-            if not recipe.calls_the_users_code:
-                recipe.model_of(values)
-            return spec
-        except TrainingError as error:
-            refusal = refusal or error
-    assert refusal is not None
-    raise refusal
+def _rows(data: Any, cluster: Any, spec: TrainingSpec, model: Any) -> int:
+    """How many rows there are to train on. Raises TrainingError for what `lnb.train` would refuse for every trial.
 
-
-def _check(data: Any, cluster: Any, spec: TrainingSpec) -> None:
-    """What `lnb.train` would refuse for every trial."""
+    model: what the rows must fit, where that is not drawn.
+    """
     if cluster is not None:
-        if not hasattr(cluster, "workers"):
-            raise TrainingError(f"cluster is a {type(cluster).__name__}; give an lnb.Cluster")
+        check_cluster(cluster)
         place(cluster.workers, spec.least_workers)
     client = None if cluster is None else cluster.client
-    train = feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)
+    feeds = {"train": feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)}
     if spec.validation is not None:
-        later_feed(train.reader, spec.validation, stream=spec.stream, client=client)
+        feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
+    check_vocabulary(model, feeds)
+    check_track(spec.track)
+    return len(feeds["train"])
 
 
 def _most_epochs(spec: TrainingSpec, space: sweep_space.Space) -> int | None:

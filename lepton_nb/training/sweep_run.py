@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.training import sweep_folder
-from lepton_nb.training.conductor import LOCK, turn
 from lepton_nb.training.part import ClusterPart, free_part
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
@@ -27,6 +26,7 @@ from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Drawn, Trials
 from lepton_nb.training.train import train
 from lepton_nb.training.trained import Trained, load
+from lepton_nb.training.turns import LOCK, turn
 
 if TYPE_CHECKING:
     import polars as pl

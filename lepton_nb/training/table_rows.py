@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from lepton_nb.errors import TrainingError
+from lepton_nb.data.transform import check_target
+from lepton_nb.errors import DataError, TrainingError
 from lepton_nb.training.array_rows import Array
 
 
@@ -21,19 +22,34 @@ def columns_of(
     Raises TrainingError for no rows, columns that are missing or no numbers, and nulls; NaN and infinite values stay.
     """
     wanted = [*names] if target is None else [*names, target]
-    for name in wanted:
-        if name not in table.columns:
-            raise TrainingError.unknown("column", name, table.columns)
+    require_columns(table.columns, names, target, what)
     if table.height == 0:
         raise TrainingError(f"{what} has no rows; look at the filters before it")
     hollow = [name for name in wanted if table[name].null_count() == table.height]
     if hollow:
         raise TrainingError(f"{what} holds only nulls in {listed(hollow)}; drop the column", columns=tuple(hollow))
-    check_columns({name: table.schema[name] for name in wanted}, what)
+    if target is not None:
+        try:
+            check_target(table, target)
+        except DataError as error:
+            raise TrainingError(f"{what} cannot be learnt from: {error}", **error.facts) from error
+    check_columns({name: table.schema[name] for name in names}, what)
     matrix = np.empty((table.height, len(names)), dtype=dtype)
     for position, name in enumerate(names):
         matrix[:, position] = _column(table[name], what)
     return matrix, None if target is None else _column(table[target], what).astype(dtype)
+
+
+def require_columns(there: Collection[str], names: Sequence[str], target: str | None, what: str) -> None:
+    """Raise TrainingError where the table `what`, with the columns `there`, lacks some that a model was trained with.
+
+    target: the name of its column, None where that is not needed.
+    """
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise TrainingError.lacking(what, missing, there, "which the model was trained with")
+    if target is not None and target not in there:
+        raise TrainingError.lacking(what, [target], there, "which is the target")
 
 
 def check_columns(known: Mapping[str, pl.DataType], what: str) -> None:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import torch_compiled, torch_setup, torch_state
+from lepton_nb.training import tokens, torch_compiled, torch_setup, torch_state
 from lepton_nb.training.batches import Array, Batch
-from lepton_nb.training.engine import FIGURE, Outcome, Wishes
+from lepton_nb.training.engine import FIGURE, Outcome, Wishes, other_rows
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.torch_group import Group
 from lepton_nb.training.torch_loss import figure_sum, fitting, loss_sum
@@ -54,6 +54,12 @@ class TorchEngine:
             with torch.no_grad():
                 output = self.model(rows)
         except Exception as error:
+            outside = tokens.told(error)
+            if outside is not None:
+                raise outside from error
+            takes = torch_setup.width(self.model, rows)
+            if takes is not None:
+                raise other_rows((takes,), (rows[0].numel(),)) from error
             raise TrainingError(
                 f"the model cannot take a batch of the shape {tuple(rows.shape)} (rows, features): {error}"
             ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
@@ -52,3 +53,26 @@ def make_optimizer(model: nn.Module, spec: TrainingSpec) -> torch.optim.Optimize
         learnt(model), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True, **momentum
     )
     return optimizer
+
+
+def width(model: nn.Module, rows: torch.Tensor) -> int | None:
+    """How many features the model takes, where its first layer, which fails over `rows`, tells; None otherwise."""
+    entered: list[tuple[nn.Module, Any]] = []
+    hooks = [
+        part.register_forward_pre_hook(lambda module, given: entered.append((module, given)))
+        for part in model.modules()
+        if not any(part.children())
+    ]
+    try:
+        with contextlib.suppress(Exception), torch.no_grad():
+            model(rows)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not entered or not entered[-1][1] or not isinstance(entered[-1][1][0], torch.Tensor):
+        return None
+    layer, (given, *_) = entered[-1]
+    takes = getattr(layer, "in_features", None)
+    # The rows themselves, flattened at most.
+    as_they_are = given.ndim == 2 and len(given) == len(rows) and given.numel() == rows.numel()
+    return takes if as_they_are and isinstance(takes, int) and takes != given.shape[1] else None

@@ -14,8 +14,8 @@ from lepton_nb.training import checkpoint, models
 from lepton_nb.training.feeds import feed, later_feed
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
-from lepton_nb.training.spec import LOSS_OF_TASK, TASK_OF_LOSS, TrainingSpec
-from lepton_nb.training.tasks import check_metrics
+from lepton_nb.training.settle import check_cluster, check_vocabulary, check_warmup, settle
+from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.tracking import trackers
 
 if TYPE_CHECKING:
@@ -52,21 +52,9 @@ def train(
     Raises TrainingError for options, data or a cluster that do not fit; what goes wrong later is raised by `wait`.
     """
     before = options.pop("resume") if isinstance(options.get("resume"), TrainingRun) else None
-    spec = TrainingSpec.of(target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
-    models.check(model)
-    spec = _with_framework(model, _with_task_of(model, spec))
+    spec = settle(model, target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
     if cluster is not None:
-        _check_cluster(cluster)
-    for name in ("patience", "metrics"):
-        if getattr(spec, name) and spec.validation is None:
-            what = "the validation loss" if name == "patience" else "validation rows"
-            raise TrainingError(f"{name} looks at {what}; give rows for it: validation=...")
-    _check_metrics(spec)
-    if spec.framework == "keras" and spec.parallel != "auto":
-        raise TrainingError(
-            f"parallel={spec.parallel!r} is a way of PyTorch's, and the model is one of Keras's, which has one; leave "
-            "parallel out"
-        )
+        check_cluster(cluster)
     if before is not None:
         spec = _after(before, spec)
     spec, resumed = _with_checkpoints(spec)
@@ -76,6 +64,8 @@ def train(
     feeds = {"train": feed(data, spec.target, spec.row_dtype, stream=spec.stream, client=client)}
     if spec.validation is not None:
         feeds["validation"] = later_feed(feeds["train"].reader, spec.validation, stream=spec.stream, client=client)
+    check_warmup(spec, len(feeds["train"]))
+    check_vocabulary(model, feeds)
     if cluster is not None:
         place(cluster.workers, spec.least_workers)
     with contextlib.ExitStack() as undo:
@@ -88,18 +78,6 @@ def train(
         run = TrainingRun(model, spec, feeds, cluster, resumed, own, trackers(spec.track)).start()
         undo.pop_all()
     return run
-
-
-def _with_framework(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
-    """The spec with the framework of the model; a function is taken for one that builds a torch.nn.Module."""
-    found = models.framework_of(model)
-    if spec.framework == "auto":
-        return replace(spec, framework=found or "torch")
-    if found is not None and found != spec.framework:
-        raise TrainingError(
-            f"the model is one of {found}, and framework={spec.framework!r}; leave framework out, or give another model"
-        )
-    return spec
 
 
 def _after(before: TrainingRun, spec: TrainingSpec) -> TrainingSpec:
@@ -133,32 +111,3 @@ def _with_checkpoints(spec: TrainingSpec) -> tuple[TrainingSpec, bytes | None]:
             path=str(path),
         )
     return replace(spec, checkpoint=str(path)), resumed
-
-
-def _with_task_of(model: models.Model, spec: TrainingSpec) -> TrainingSpec:
-    """The spec with the loss of a described model's task, which "auto" would otherwise guess from the target."""
-    if not isinstance(model, models.Description):
-        return spec
-    if spec.loss == "auto":
-        return replace(spec, loss=LOSS_OF_TASK[model.task])
-    if TASK_OF_LOSS[spec.loss] != model.task:
-        raise TrainingError(
-            f"the model has task={model.task!r}, and loss={spec.loss!r} is for {TASK_OF_LOSS[spec.loss]!r}; "
-            "change one of them, or leave the loss out"
-        )
-    return spec
-
-
-def _check_metrics(spec: TrainingSpec) -> None:
-    """As early as the task is known; a rank looks again."""
-    if spec.loss != "auto":
-        check_metrics(spec.metrics, TASK_OF_LOSS[spec.loss])
-
-
-def _check_cluster(cluster: Any) -> None:
-    missing = [name for name in ("client", "workers", "backend") if not hasattr(cluster, name)]
-    if missing:
-        raise TrainingError(
-            f"cluster is a {type(cluster).__name__}; give an lnb.Cluster, as in "
-            "lnb.train(model, data, cluster=lnb.Cluster(workers=2))"
-        )

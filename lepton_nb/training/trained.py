@@ -26,8 +26,9 @@ import polars as pl
 from lepton_nb.data.frames import is_dask
 from lepton_nb.data.transform_values import transform_of, values_of
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import metrics, models
+from lepton_nb.training import metrics, models, tokens
 from lepton_nb.training.batches import TargetFacts
+from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.history import History
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
@@ -102,7 +103,8 @@ class Trained:
             from lepton_nb.training.partitions import predict_partitions
 
             return predict_partitions(self, data, cluster, to=to, keep=keep, overwrite=overwrite)
-        return metrics.predictions(self.task, self._outputs(self.reader.read(data, need_target=False, what="the data")))
+        rows = self._read(data, need_target=False, what="the data")
+        return metrics.predictions(self.task, self._outputs(rows))
 
     def export(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write the model for other programs; see `export.export`: format, outputs, sample, overwrite."""
@@ -115,15 +117,22 @@ class Trained:
 
         And the metrics that were asked for in training.
         """
-        rows = self.reader.read(test, need_target=True, what="the test data")
+        return self.evaluation(test).metrics
+
+    def evaluation(self, test: Prepared | Frame) -> Evaluation:
+        """What `evaluate` gives, with the targets and predictions that it was counted from."""
+        test, source = self.reader.with_source(test)
+        rows = self._read(test, need_target=True, what="the test data")
         assert rows.target is not None
         outputs = self._outputs(rows)
         width = outputs.shape[-1] if self.task == "multiclass" else 1
         check_target(self.task, TargetFacts.of(rows.target), width, "the test data's target")
+        answers = metrics.predictions(self.task, outputs)
         found = metrics.evaluate(self.task, rows.target, outputs)
         flat = outputs.reshape(-1, width) if self.task == "multiclass" else outputs.reshape(-1)
         asked = [name for name in self.facts.get("options", {}).get("metrics", ()) if name not in found]
-        return found | {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
+        found |= {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
+        return Evaluation(self.task, found, rows.target, answers, source)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the model into the folder `path`, whole or not at all, and return it.
@@ -188,6 +197,13 @@ class Trained:
         """What the framework of the model can do."""
         return importlib.import_module(f"lepton_nb.training.{self.framework}_model")
 
+    def _read(self, data: Any, *, need_target: bool, what: str) -> Rows:
+        rows = self.reader.read(data, need_target=need_target, what=what)
+        known = models.vocabulary_of(self.described)
+        if known is not None:
+            tokens.check_tokens(rows.features, known, what)
+        return rows
+
     def _outputs(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Raw outputs: (rows,), (rows, classes), (rows, steps) or (rows, steps, classes)."""
         model, ask = self.model, self._frame().outputs
@@ -198,7 +214,10 @@ class Trained:
             # a row is predicted alike alone and among others.
             missing = -len(part) % 64
             whole = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-            found.append(ask(model, whole)[: len(part)])
+            try:
+                found.append(ask(model, whole)[: len(part)])
+            except Exception as error:  # whatever the parts of the model raise
+                raise tokens.told(error) or error from error
         outputs: npt.NDArray[np.float64] = np.concatenate(found)
         one = outputs.ndim > 1 and outputs.shape[-1] == 1 and self.task != "multiclass"
         return outputs[..., 0] if one else outputs

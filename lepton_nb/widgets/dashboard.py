@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,7 +28,7 @@ class Dashboard(Panel):
 
     layout: where each of them is, by letters in the order in which they were given: "AB\\nCC" puts the first two side
     by side and the third below, over the whole width; a mapping such as {"Flights": "AB", "Cluster": "C"} makes tabs.
-    By default two columns. keys: names of lines (of any chart) that can be chosen; by default those that two charts
+    By default two columns. keys: names of lines (of any chart) that can be chosen; by default those that two parts
     share. Charts over time show the same part of it: who zooms one zooms all. Raises LeptonError for a layout that
     leaves something out or names what is not there.
     """
@@ -164,7 +165,7 @@ class Dashboard(Panel):
                 self._linked[chart.model_id] = chart
                 chart.observe(self._share_range, "x_range")
         self._time_bar.layout.display = "" if len(self._linked) > 1 else "none"
-        names = self._keys if self._keys is not None else shared_names(charts)
+        names = self._keys if self._keys is not None else self._shared_names()
         if tuple(self._choice.options) != tuple(names):
             chosen = self._choice.value
             self._choice.options = names
@@ -172,6 +173,14 @@ class Dashboard(Panel):
         self._choice.layout.display = "" if len(names) > 1 else "none"
         self._bar.layout.display = "" if len(names) > 1 or len(self._linked) > 1 else "none"
         self._filter()
+
+    def _shared_names(self) -> list[str]:
+        """Names of lines that two parts have, in their order."""
+        counts: collections.Counter[str] = collections.Counter()
+        for part in self._parts:
+            counts.update({name for chart in charts_in(_widget(part)) for name in chart.names})
+        names = dict.fromkeys(name for chart in self.charts for name in chart.names)
+        return [name for name in names if counts[name] > 1]
 
     def _share_range(self, change: traitlets.Bunch) -> None:
         if self._sharing:
@@ -232,15 +241,6 @@ def charts_in(widget: Any) -> Iterator[LiveChart]:
         yield widget
     for child in getattr(widget, "children", ()):
         yield from charts_in(child)
-
-
-def shared_names(charts: Sequence[LiveChart]) -> list[str]:
-    """Names of lines that two charts have, in their order."""
-    counts: dict[str, int] = {}
-    for chart in charts:
-        for name in chart.names:
-            counts[name] = counts.get(name, 0) + 1
-    return [name for name, count in counts.items() if count > 1]
 
 
 def charts_text(widget: Any) -> str:

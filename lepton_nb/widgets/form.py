@@ -18,6 +18,7 @@ class Field:
 
     kind: int, float, str or bool. choices: pairs of what is shown and the value, to choose one, or several with
     `multiple`. optional: an empty input is None. minimum, maximum: both included. help: a sentence, as a tooltip.
+    example: what an empty input shows, by default "default" where it is optional.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Field:
     multiple: bool = False
     optional: bool = False
     help: str = ""
+    example: str = ""
 
     def read(self, text: str) -> Any:
         """The value of an input's text. Raises ValueError with what is wanted."""
@@ -57,21 +59,23 @@ class _Entry:
 
     def __init__(self, field: Field) -> None:
         self.field = field
-        style = {"description_width": "9.5rem"}
+        style = {"description_width": "10.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
         common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
         if field.choices is not None and field.multiple:
-            layout.height = f"{1.6 * min(6, max(2, len(field.choices)))}rem"
+            layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
         elif field.choices is not None:
             self.input = ipywidgets.Dropdown(options=list(field.choices), **common)
+            # Where the first choice is None, ipywidgets chooses it or nothing, as the seed of Python's hashes has it.
+            self.input.index = 0 if field.choices else None
         elif field.kind is bool:
             self.input = ipywidgets.Checkbox(indent=True, **common)
         else:
-            self.input = ipywidgets.Text(placeholder="default" if field.optional else "", **common)
-        self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 9.7rem"))
+            self.input = ipywidgets.Text(placeholder=field.example or ("default" if field.optional else ""), **common)
+        self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 10.7rem"))
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
-        if field.default is not None or field.optional:
+        if field.default is not None or (field.optional and field.choices is None):
             self.set(field.default)
 
     def value(self) -> Any:
@@ -82,7 +86,16 @@ class _Entry:
 
     def set(self, value: Any) -> None:
         if self.field.choices is not None:
-            self.input.value = tuple(value or ()) if self.field.multiple else value
+            known = [choice for _, choice in self.field.choices]
+            chosen = tuple(value or ()) if self.field.multiple else (value,)
+            for one in chosen:
+                if one not in known:
+                    raise LeptonError.unknown(self.field.label.lower(), str(one), map(str, known))
+            if self.field.multiple:
+                self.input.value = chosen
+            else:
+                # By its place: a value of None would be taken for no choice at all.
+                self.input.index = known.index(value)
         elif self.field.kind is bool:
             self.input.value = bool(value)
         else:
@@ -92,6 +105,11 @@ class _Entry:
         text = f'<span role="alert" class="lepton-fault">{html.escape(fault)}</span>' if fault else ""
         self.fault.value = text
         self.fault.layout.display = "" if fault else "none"
+
+
+def _height(choices: Sequence[tuple[str, Any]]) -> str:
+    """Of a list to choose several from."""
+    return f"{1.2 * min(4, max(2, len(choices))) + 0.3:.1f}rem"
 
 
 class Form:
@@ -124,12 +142,23 @@ class Form:
         """What the form asks for."""
         return tuple(entry.field for entry in self._entries.values())
 
-    def values(self) -> dict[str, Any]:
-        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault."""
+    def value(self, name: str) -> Any:
+        """The typed value of one field. Raises LeptonError where there is none, and marks nothing."""
+        entry = self._entry(name)
+        try:
+            return entry.value()
+        except ValueError as error:
+            raise LeptonError(f"{entry.field.label} {error}", fields=(name,)) from None
+
+    def values(self, names: Iterable[str] | None = None) -> dict[str, Any]:
+        """The typed value of each field by its name. Raises LeptonError that names and marks those at fault.
+
+        names: the fields to read, such as those that are shown; all if left out.
+        """
         found, faults = {}, {}
-        for name, entry in self._entries.items():
+        for name in self._entries if names is None else names:
             try:
-                found[name] = entry.value()
+                found[name] = self._entry(name).value()
             except ValueError as error:
                 faults[name] = str(error)
         self.mark(faults)
@@ -149,15 +178,16 @@ class Form:
             self._entry(name).set(value)
 
     def choose(self, name: str, choices: Sequence[tuple[str, Any]]) -> None:
-        """Give a field other choices; what was chosen stays chosen where it is still there."""
+        """Give a field other choices; what was chosen stays chosen where it is still there, else the first one is."""
         entry = self._entry(name)
         entry.field = Field(**{key: getattr(entry.field, key) for key in Field.__slots__} | {"choices": choices})
         kept, values = entry.input.value, [value for _, value in choices]
         entry.input.options = list(choices)
         if entry.field.multiple:
+            entry.input.layout.height = _height(choices)
             entry.input.value = tuple(value for value in kept if value in values)
-        elif kept in values:
-            entry.input.value = kept
+        elif values:
+            entry.set(kept if kept in values else values[0])
 
     def show_only(self, names: Iterable[str]) -> None:
         """Hide all fields but these."""

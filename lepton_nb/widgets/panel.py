@@ -31,6 +31,7 @@ class Panel:
     """
 
     def __init__(self, title: str) -> None:
+        _import_early()
         self.title = title
         self.closed = False
         self._status = ipywidgets.HTML()
@@ -180,3 +181,11 @@ class Panel:
         for figure in self.figures():
             display(LiveChart.still(figure), raw=True)
         display({"text/plain": self.summary()}, raw=True)
+
+
+def _import_early() -> None:
+    """Import here what figures need: two threads that do so at the same time can each find the other's half done."""
+    import plotly.graph_objects  # noqa: F401
+
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401

@@ -39,10 +39,12 @@ def register(shell: Any) -> None:
 
 
 def _display(thing: Any) -> None:
+    from IPython.display import display
+
     from lepton_nb.widgets.display import is_live
 
-    if not is_live() and type(thing).__name__ == "Cluster":
-        # Nothing ends by itself that one could wait for.
-        print(thing)  # noqa: T201
-        return
-    panel_of(thing)._ipython_display_()
+    # Of a cluster, nothing ends by itself that a report could wait for; and a closed one has nothing to show.
+    if type(thing).__name__ == "Cluster" and (not is_live() or thing.closed):
+        display({"text/plain": repr(thing)}, raw=True)
+    else:
+        panel_of(thing)._ipython_display_()

@@ -17,15 +17,29 @@ STYLE = """<style>
 .lepton-panel th, .lepton-panel td { padding: 3px 10px 3px 0; text-align: left;
   border-bottom: 1px solid var(--jp-border-color2, #ddd); font-variant-numeric: tabular-nums; }
 .lepton-panel th.number, .lepton-panel td.number { text-align: right; }
+.lepton-panel pre.lepton-log, .lepton-error pre { font-family: var(--jp-code-font-family, monospace); }
 .lepton-panel pre.lepton-log { max-height: 18rem; overflow: auto; font-size: .8rem; margin: 4px 0;
   background: var(--jp-layout-color2, #f3f3f3); padding: 6px 8px; }
+.lepton-panel .lepton-log-box { display: flex; flex-direction: column-reverse; max-height: 18rem; overflow: auto; }
+.lepton-panel .lepton-log-box pre.lepton-log { max-height: none; overflow: visible; }
+.lepton-panel .lepton-wide { overflow-x: auto; }
+.lepton-panel .lepton-line { margin: 2px 0; }
+.lepton-panel .lepton-line a { color: var(--jp-content-link-color, #0072b2); text-decoration: underline; }
+.lepton-panel ul.lepton-line { padding-left: 1.2em; }
 .lepton-grid > .lepton-cell { min-width: 0; }
 .lepton-grid > .lepton-cell > * { flex: 1 1 auto; min-width: 0; width: 100%; }
 @media (max-width: 800px) {
   .lepton-grid { display: flex !important; flex-direction: column; }
   .lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
 }
+.lepton-panel .lm-TabBar-tab { color: var(--jp-ui-font-color0, inherit) !important; }
 .lepton-form { overflow: visible; }
+.lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
+.lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }
+.lepton-panel dl.lepton-facts dt, .lepton-panel dl.lepton-facts dd { float: none; width: auto; margin: 0; padding: 0; }
+.lepton-panel dl.lepton-facts dt { font-size: .8rem; font-weight: 400; opacity: .85; }
+.lepton-panel dl.lepton-facts dd { font-weight: 600; font-variant-numeric: tabular-nums; }
+.lepton-note { font-size: .87rem; opacity: .85; }
 .lepton-panel .jupyter-button:focus-visible, .lepton-panel summary:focus-visible, .lepton-panel pre:focus-visible {
   outline: 2px solid #0072b2; outline-offset: 1px; }
 </style>"""

@@ -59,7 +59,7 @@ class _Next:
 class Batches:
     """The loop over batches, and what it holds on to.
 
-    storing: held while files change. done: told of every commit.
+    storing: held while files change. done: told of every commit, with the rows given and those taken back.
 
     While a batch is merged and stored, the next one is read and pre-aggregated in a thread of its own. What it looks
     at is known by then: where it begins, and the watermark before it. Nothing of it is written down before its turn.
@@ -70,7 +70,7 @@ class Batches:
         control: Control,
         options: Options,
         storing: AbstractContextManager[Any],
-        done: Callable[[Commit], None],
+        done: Callable[[Commit, pl.DataFrame, pl.DataFrame], None],
         checkpoint: Checkpoint,
         source: Source,
         sink: Sink,
@@ -206,7 +206,7 @@ class Batches:
                 self.sink.write(intent.batch, rows, retracted)
             self.checkpoint.complete(commit)
             self.commit = commit
-            self.done(commit)
+            self.done(commit, rows, retracted)
         values = self.meter.read(commit, upcoming.planned.lag, sizes, time.monotonic() - begun)
         self.control.progress(commit.rows, None, **values)
         with self.asking:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import time
-from datetime import date
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -67,3 +68,53 @@ def time_of(tick: int | None, dtype: pl.DataType) -> date | None:
     except (ValueError, OverflowError):
         return None
     return found
+
+
+def told(rows: int, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a `Progress` event of a stream says, as labels and values for a reader. rows: the event's `done`."""
+    lag = values["lag_rows"]
+    if values["watermark"] is not None:
+        watermark = moment_text(values["watermark"])
+    else:
+        watermark = "the source has ended" if values["over"] else "no rows yet"
+    found = [
+        ("Throughput", f"{values['rows_per_s']:,.0f} rows/s"),
+        ("Lag", "not known" if lag is None else counted(lag, "row")),
+        ("Watermark", watermark),
+        ("Rows read", f"{rows:,}"),
+        ("Results given", f"{values['windows']:,}"),
+        ("Late", counted(values["late"], "row")),
+        ("Open windows", f"{counted(values['state_rows'], 'row')}, {bytes_text(values['state_bytes'])}"),
+    ]
+    if values["aside"]:
+        found.append(("Without time or key", counted(values["aside"], "row")))
+    if values["dead"]:
+        found.append(("Unreadable", counted(values["dead"], "row")))
+    return found
+
+
+def counted(number: int, what: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def bytes_text(size: int) -> str:
+    """A number of bytes in the largest unit that it fills."""
+    unit_bytes, unit = byte_unit(size)
+    return counted(size, "byte") if unit_bytes == 1 else f"{size / unit_bytes:.3g} {unit}"
+
+
+def byte_unit(most_bytes: int) -> tuple[int, str]:
+    """The unit in which to tell numbers up to this one: its size in bytes, and its name."""
+    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if most_bytes >= size:
+            return size, unit
+    return 1, "bytes"
+
+
+def moment_text(time: date) -> str:
+    """A time to the second, in UTC where it has a zone; times without one are UTC."""
+    if not isinstance(time, datetime):
+        return time.isoformat()
+    naive = time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+    return f"{naive.isoformat(sep=' ', timespec='seconds')} UTC"

@@ -21,8 +21,10 @@ from lepton_nb.windowing.microbatches import WAIT_S, Batches, Options, in_order
 from lepton_nb.windowing.pairs import PairSource
 from lepton_nb.windowing.programs import Bound, Program, needed_columns
 from lepton_nb.windowing.progress import time_of
+from lepton_nb.windowing.recent import Recent
 from lepton_nb.windowing.sinks.base import Sink
 from lepton_nb.windowing.sources.base import DEAD_SCHEMA, Source
+from lepton_nb.windowing.spec import Spec
 
 if TYPE_CHECKING:
     from lepton_nb.windowing.durations import Duration
@@ -79,6 +81,12 @@ class StreamRun(BackgroundRun[None]):
         # Held while files change that `table`, `late` and the others read.
         self._storing = threading.RLock()
         self._kept: dict[str, pl.DataFrame] = {}
+        self._recent: Recent | None = None
+
+    @property
+    def specs(self) -> tuple[Spec, ...]:
+        """What it computes: the query, or both queries of a join."""
+        return self._program.specs
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait for the end of the source, which starts the stream if `start()` has not; raises what the stream raised.
@@ -100,6 +108,16 @@ class StreamRun(BackgroundRun[None]):
             if self._bound is None or self._sink is None:
                 raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
             return self._sink.table()
+
+    def recent(self) -> pl.DataFrame:
+        """The results given last, since this run began: each window once, with its latest values, as in `table()`.
+
+        The 20,000 rows whose windows end last. They are kept in memory, so that looking at them costs little, however
+        long the stream has run and wherever its results go.
+        """
+        if self._recent is None:
+            raise WindowError("the stream has read nothing yet; start() it, or wait a moment")
+        return self._recent.table()
 
     def late(self) -> pl.DataFrame:
         """The input rows so far that came too late for every one of their windows: the columns that the query needs."""
@@ -163,8 +181,10 @@ class StreamRun(BackgroundRun[None]):
             if scratch is not None:
                 scratch.close()
 
-    def _committed(self, commit: Commit) -> None:
+    def _committed(self, commit: Commit, rows: pl.DataFrame, retracted: pl.DataFrame) -> None:
         self._commit = commit
+        if self._recent is not None:
+            self._recent.add(rows, retracted)
 
     def _keep_results(self) -> None:
         """Take into memory what the temporary folder holds."""
@@ -191,6 +211,7 @@ class StreamRun(BackgroundRun[None]):
                 sink.open(pl.Schema(bound.result_schema), bound.keys, refires=bound.refires)
                 with self._storing:
                     self._sink, self._bound = sink, bound
+                    self._recent = Recent(bound.keys, pl.Schema(bound.result_schema))
                 executor = self._executor(checkpoint, bound)
                 try:
                     Batches(

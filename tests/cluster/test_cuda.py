@@ -19,9 +19,11 @@ def test_the_options_fit_the_installed_dask_cuda(tmp_path):
     from dask_cuda import LocalCUDACluster
     from distributed import LocalCluster, Nanny
 
-    options = cuda.options(SPEC, Choice("cuda", 2, GPUS, ""), tmp_path, None)
+    from lepton_nb.cluster.nanny import TidyNanny
+
+    options = cuda.options(SPEC, Choice("cuda", 2, GPUS, ""), tmp_path, None, print)
     named = set(inspect.signature(LocalCUDACluster.__init__).parameters)
-    passed_on = set(inspect.signature(LocalCluster.__init__).parameters) | set(inspect.signature(Nanny).parameters)
+    passed_on = {name for kind in (LocalCluster, Nanny, TidyNanny) for name in inspect.signature(kind).parameters}
     assert set(options) <= named | passed_on
     assert options["CUDA_VISIBLE_DEVICES"] == ["GPU-0", "GPU-1"]
     assert options["n_workers"] == len(options["CUDA_VISIBLE_DEVICES"])
@@ -30,8 +32,10 @@ def test_the_options_fit_the_installed_dask_cuda(tmp_path):
 def test_the_options_fit_the_installed_distributed(tmp_path):
     from distributed import LocalCluster, Nanny
 
-    options = cpu.options(SPEC, Choice("cpu", 2, (), ""), tmp_path, None)
-    known = set(inspect.signature(LocalCluster.__init__).parameters) | set(inspect.signature(Nanny).parameters)
+    from lepton_nb.cluster.nanny import TidyNanny
+
+    options = cpu.options(SPEC, Choice("cpu", 2, (), ""), tmp_path, None, print)
+    known = {name for kind in (LocalCluster, Nanny, TidyNanny) for name in inspect.signature(kind).parameters}
     assert set(options) <= known
 
 

@@ -1,6 +1,8 @@
 import os
 
-from lepton_nb.cluster.nanny import Borrowed
+import pytest
+
+from lepton_nb.cluster.nanny import Borrowed, death
 
 
 def test_variables_come_back_when_the_last_user_is_done(monkeypatch):
@@ -14,3 +16,16 @@ def test_variables_come_back_when_the_last_user_is_done(monkeypatch):
         assert os.environ["LNB_SET"] == "2"
     assert os.environ["LNB_SET"] == "before"
     assert "LNB_UNSET" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "words"),
+    [
+        (0, "its process ended with exit code 0"),
+        (3, "its process ended with exit code 3"),
+        (-9, "its process was killed by signal 9 (SIGKILL)"),
+        (-250, "its process was killed by signal 250"),
+    ],
+)
+def test_an_exit_code_is_put_in_words(exit_code, words):
+    assert death(exit_code) == words

@@ -42,8 +42,9 @@ def test_a_good_wish_is_kept():
     ],
 )
 def test_what_cannot_be_is_refused_with_the_fix(wrong, message):
-    with pytest.raises(ClusterError, match=message):
+    with pytest.raises(ClusterError, match=message) as caught:
         ClusterSpec.parse(**DEFAULTS | wrong)
+    assert caught.value.option in wrong
 
 
 @pytest.mark.parametrize(

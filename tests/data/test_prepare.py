@@ -117,7 +117,7 @@ def test_the_transform_serves_new_rows_with_and_without_a_target():
     assert np.array_equal(new.features, test.features)
     with pytest.raises(DataError, match="the target 'late' is String"):
         train.transform(table().with_columns(pl.col("late").cast(pl.String)))
-    with pytest.raises(DataError, match="unknown column 'size'"):
+    with pytest.raises(DataError, match="the table lacks the column 'size', which the preparation was made for"):
         train.transform(table().drop("size"))
     with pytest.raises(DataError, match="column 'size' held numbers in training and is String now"):
         train.transform(table().with_columns(pl.col("size").cast(pl.String)))

@@ -4,10 +4,6 @@ import pytest
 
 import lepton_nb as lnb
 
-RANDOM = np.random.default_rng(1)
-TARGET = (RANDOM.random(20_000) < 0.3).astype(np.float32)
-SCORES = np.clip(0.3 + 0.2 * TARGET + RANDOM.normal(0, 0.15, TARGET.size), 0, 1)
-
 
 def test_loss_curves_leave_out_what_was_not_measured():
     history = pl.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.4], "validation_loss": [None, None]})
@@ -75,61 +71,77 @@ def test_compare_refuses_what_it_cannot_draw(histories, steps, message):
         lnb.figures.training.compare(histories, steps)
 
 
-def test_roc_draws_few_points_of_the_exact_curve_and_counts_every_row():
-    from sklearn.metrics import roc_auc_score, roc_curve
-
-    figure = lnb.figures.training.roc(TARGET, {"network": SCORES, "coin": RANDOM.random(TARGET.size)})
-    drawn = figure.data[1]
-    assert drawn.name == f"network (AUC {roc_auc_score(TARGET, SCORES):.3f})"
-    assert len(drawn.x) <= 400
-    assert (drawn.x[0], drawn.y[0], drawn.x[-1], drawn.y[-1]) == (0, 0, 1, 1)
-    false, true, _ = roc_curve(TARGET, SCORES, drop_intermediate=False)
-    exact = set(zip(false.astype(np.float32), true.astype(np.float32), strict=True))
-    assert set(zip(drawn.x, drawn.y, strict=True)) <= exact
-    assert len(figure.to_json()) < 40_000
+MEASURED = pl.DataFrame(
+    {
+        "epoch": [1, 2, 3], "step": [10, 20, 30], "loss": [0.5, 0.4, 0.3], "validation_auc": [0.7, None, 0.8],
+        "rows_per_s": [1e4, 2e4, 3e4], "elapsed_s": [1.0, 2.0, 3.0],
+    }
+)  # fmt: skip
 
 
-def test_roc_of_few_rows_keeps_every_point():
-    figure = lnb.figures.training.roc(np.array([0, 0, 1, 1]), {"a": np.array([0.1, 0.4, 0.35, 0.8])})
-    assert list(figure.data[1].x) == [0, 0, 0.5, 0.5, 1]
-    assert list(figure.data[1].y) == [0, 0.5, 0.5, 1, 1]
+def test_any_column_of_a_history_can_be_drawn_by_step_epoch_or_time():
+    figure = lnb.figures.training.curves(MEASURED, "validation_auc", against="epoch")
+    assert (list(figure.data[0].x), list(figure.data[0].y)) == ([1, 3], [0.7, 0.8])
+    assert figure.layout.yaxis.title.text == "AUC of validation rows"
+    figure = lnb.figures.training.curves(MEASURED, "rows_per_s", against="elapsed_s")
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("time (s)", "rows / s")
 
 
-def test_calibration_points_lie_on_the_diagonal_for_honest_probabilities():
-    chances = RANDOM.random(200_000)
-    target = RANDOM.random(chances.size) < chances
-    figure = lnb.figures.training.calibration(target, {"honest": chances}, bins=5)
-    np.testing.assert_allclose(figure.data[1].x, [0.1, 0.3, 0.5, 0.7, 0.9], atol=0.01)
-    np.testing.assert_allclose(figure.data[1].y, figure.data[1].x, atol=0.02)
-    assert figure.data[1].customdata.sum() == chances.size
+def test_columns_of_several_runs_have_a_line_each_that_can_be_told_apart():
+    runs = {f"run <{number}>": MEASURED for number in range(5)}
+    figure = lnb.figures.training.curves(runs, "loss", "validation_auc")
+    assert len({(trace.line.color, trace.line.dash) for trace in figure.data}) == 10
+    assert figure.data[1].name == "run &lt;0&gt;, AUC of validation rows"
+    assert figure.layout.yaxis.title.text == "loss, AUC"
 
 
-def test_names_are_text_and_not_html():
-    figure = lnb.figures.training.roc(TARGET, {"<b>x</b>": SCORES})
-    assert figure.data[1].name.startswith("&lt;b&gt;")
+def test_a_long_line_is_thinned_and_keeps_its_peaks_and_ends():
+    norms = np.random.default_rng(0).random(300_000) + 1
+    norms[123_456] = 900
+    steps = pl.DataFrame({"step": np.arange(300_000), "gradient_norm": norms})
+    figure = lnb.figures.training.curves(steps, "gradient_norm")
+    drawn = figure.data[0]
+    assert len(drawn.x) <= 2_000
+    assert (drawn.x[0], drawn.x[-1], drawn.y.max()) == (0, 299_999, 900)
+    assert figure.layout.yaxis.type == "log"
+
+
+def test_curves_of_a_run_that_has_just_begun_say_so():
+    figure = lnb.figures.training.curves(MEASURED.clear(), "loss")
+    assert "nothing was measured" in figure.layout.annotations[0].text
 
 
 @pytest.mark.parametrize(
-    ("target", "scores", "message"),
+    ("tables", "columns", "against", "message"),
     [
-        (TARGET, {}, "at least one model"),
-        (TARGET, {"a": SCORES[1:]}, "one score for each row"),
-        (np.ones(3), {"a": np.ones(3)}, "both classes"),
-        (np.array([0, 1, 2]), {"a": np.ones(3)}, "0 and 1 only"),
-        (np.array([0, 1]), {"a": np.array([0.1, np.nan])}, "NaN"),
+        ({}, ["loss"], "step", "at least one run"),
+        (MEASURED, [], "step", "which column"),
+        (MEASURED, ["validation_acu"], "step", "did you mean 'validation_auc'"),
+        (MEASURED, ["loss"], "steps", "did you mean 'step'"),
     ],
 )
-def test_roc_refuses_what_it_cannot_draw(target, scores, message):
+def test_curves_refuse_what_they_cannot_draw(tables, columns, against, message):
     with pytest.raises(lnb.TrainingError, match=message):
-        lnb.figures.training.roc(target, scores)
+        lnb.figures.training.curves(tables, *columns, against=against)
 
 
-@pytest.mark.parametrize("bins", [2.5, 0, True, "5"])
-def test_calibration_refuses_bins_that_are_no_count(bins):
-    with pytest.raises(lnb.TrainingError, match="give a whole number of 1 or more"):
-        lnb.figures.training.calibration(np.array([0, 1]), {"a": np.array([0.1, 0.9])}, bins=bins)
+def test_numbers_that_are_all_alike_have_little_room_around_them():
+    figure = lnb.figures.training.curves(MEASURED.with_columns(loss=pl.lit(0.5)), "loss")
+    assert list(figure.layout.yaxis.range) == pytest.approx([0.45, 0.55])
 
 
-def test_calibration_refuses_scores_that_are_no_probabilities():
-    with pytest.raises(lnb.TrainingError, match="from 0 to 1"):
-        lnb.figures.training.calibration(np.array([0, 1]), {"logits": np.array([-2.0, 3.0])})
+def test_throughput_has_a_bar_for_each_rank():
+    usage = pl.DataFrame(
+        {
+            "rank": [0, 1], "host": ["a", "<b>"], "rows": [500, 480], "rows_per_s": [1e5, None],
+            "cpu_s": [4.0, 2.0], "elapsed_s": [2.0, 2.0], "memory_bytes": [10**9, 2 * 10**9],
+        }
+    )  # fmt: skip
+    figure = lnb.figures.training.throughput(usage)
+    bars = figure.data[0]
+    assert (list(bars.x), list(bars.y)) == ([0, 1e5], ["rank 1", "rank 0"])
+    assert [tuple(each) for each in bars.customdata] == [("&lt;b&gt;", 480, 1.0, 2.0), ("a", 500, 2.0, 1.0)]
+    assert figure.layout.xaxis.title.text == "rows / s"
+    assert "no rank" in lnb.figures.training.throughput(pl.DataFrame()).layout.annotations[0].text
+    with pytest.raises(lnb.TrainingError, match="'rows_per_s'"):
+        lnb.figures.training.throughput(usage.drop("rows_per_s"))

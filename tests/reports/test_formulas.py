@@ -7,7 +7,7 @@ from browsing import visiting
 from notebook_files import write_notebook
 
 import lepton_nb as lnb
-from lepton_nb.cli.app_markdown import WithFormulas
+from lepton_nb.cli.webapp.markdown import WithFormulas
 from lepton_nb.reports.formulas import mathml
 from lepton_nb.reports.markdown import Markdown
 

@@ -13,12 +13,16 @@ go.Figure(go.Scatter(y=[1, 3, 2]), layout={{"title": {title!r}}})
 """
 
 
-def write_notebook(path: Path, *cells: str, parameters: str | None = None) -> Path:
-    """A notebook of `cells`; those that start with "#" are Markdown. `parameters` is the tagged cell, put first."""
+def write_notebook(path: Path, *cells: str, parameters: str | None = None, kernel: str | None = None) -> Path:
+    """A notebook of `cells`; those that start with "#" are Markdown. `parameters` is the tagged cell, put first.
+
+    kernel: the kernel that it names; JupyterLab asks for one where there is none.
+    """
     made = [new_markdown_cell(cell) if cell.startswith("#") else new_code_cell(cell) for cell in cells]
     if parameters is not None:
         made.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
-    nbformat.write(new_notebook(cells=made), path)
+    metadata = {} if kernel is None else {"kernelspec": {"name": kernel, "display_name": kernel}}
+    nbformat.write(new_notebook(cells=made, metadata=metadata), path)
     return path
 
 

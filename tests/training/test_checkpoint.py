@@ -85,3 +85,15 @@ def test_code_in_a_checkpoint_is_not_executed(tmp_path):
     with pytest.raises(lnb.TrainingError, match="is not one of a PyTorch run"):
         torch_state.unpacked(checkpoint.newest(tmp_path / "run"))
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_listing_tells_the_checkpoints_of_a_folder_the_best_one_last(tmp_path):
+    assert checkpoint.listing(None).is_empty()
+    assert checkpoint.listing(tmp_path / "not there").is_empty()
+    store = checkpoint.Store(tmp_path, keep=2)
+    for step, best in ((5, False), (10, True), (15, False)):
+        store.save(step, b"x" * step, best=best)
+    found = checkpoint.listing(tmp_path)
+    assert found["name"].to_list() == ["step-0000000010.ckpt", "step-0000000015.ckpt", "best.ckpt"]
+    assert found["size_bytes"].to_list() == [(tmp_path / name).stat().st_size for name in found["name"]]
+    assert found["written_at"].dtype.time_zone == "UTC"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 import training_contract as contract
 
 import lepton_nb as lnb
+from lepton_nb.training import checkpoint
 
 STEPS = 30
 
@@ -32,6 +36,39 @@ def left_once(rank, step, folder):
 def slowly(rank, step, folder):
     if not (folder / "go").exists():
         time.sleep(0.1)
+
+
+LEAVING = """
+import sys
+import lepton_nb as lnb
+sys.path.append(sys.argv[3])
+import training_contract as contract
+
+if __name__ == "__main__":
+    framework, folder = sys.argv[1:3]
+    cluster = lnb.Cluster(workers=1, memory="1GB")
+    options = {"steps": 10_000_000, "checkpoint": folder, "checkpoint_every_steps": 10_000_000}
+    run = contract.start(cluster, framework, workers=1, **options)
+    contract.wait_for_step(run, 3)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", contract.FRAMEWORKS)
+def test_leaving_python_while_a_run_goes_on_is_quiet_and_keeps_what_it_came_to(tmp_path, framework):
+    """The run is stopped as if its user had: it writes a checkpoint, the only one, and nothing of it is left."""
+    script = tmp_path / "leaving.py"
+    script.write_text(LEAVING)
+    support = str(Path(contract.__file__).parent)
+    with subprocess.Popen(
+        [sys.executable, script, framework, tmp_path / "kept", support],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as leaving:
+        output, _ = leaving.communicate(timeout=280)
+    assert (leaving.returncode, output) == (0, "")
+    assert len(checkpoint.steps(tmp_path / "kept")) == 1
 
 
 @pytest.mark.slow

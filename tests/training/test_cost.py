@@ -155,6 +155,16 @@ def test_a_meter_reads_plain_values(counters):
     assert (found["cpu_energy_j"], found["energy_reason"]) == (3.0, "")
 
 
+def test_a_meter_counts_rows_and_their_pace_over_the_steps_since_the_read_before(counters):
+    measured = meter(counters)
+    assert (measured.read()["rows"], measured.read()["rows_per_s"]) == (0, None)
+    for rows, took_s in ((100, 2.0), (50, 1.0)):
+        measured.note_step(rows, took_s)
+    assert (measured.read()["rows"], measured.read()["rows_per_s"]) == (150, 50.0)
+    measured.note_step(50, 0.5)
+    assert (measured.read()["rows"], measured.read()["rows_per_s"]) == (200, 100.0)
+
+
 def test_only_the_first_rank_of_a_machine_reads_its_energy(counters):
     second = meter(counters, rank=1, local_rank=1)
     zone(counters, "intel-rapl:0", "package-0", 8_000_000)

@@ -92,7 +92,9 @@ def test_later_arrays_are_read_like_the_training_rows():
     _, images = training_rows((IMAGES, LABELS), None, "float32")
     with pytest.raises(lnb.TrainingError, match="training rows were uint8 images, and the data is not uint8"):
         images.read(IMAGES / 255, need_target=False, what="the data")
-    with pytest.raises(lnb.TrainingError, match=r"shape \(2, 4, 3\), the training rows had \(4, 4, 3\)"):
+    with pytest.raises(
+        lnb.TrainingError, match=r"has the shape \(2, 4, 3\), and the model was trained on .* \(4, 4, 3\)"
+    ):
         images.read(IMAGES[:, :2], need_target=False, what="the data")
     with pytest.raises(lnb.TrainingError, match="the test data is features alone"):
         images.read(IMAGES, need_target=True, what="the test data")

@@ -1,6 +1,5 @@
 """Partitions are predicted where they are, by one copy of the model a worker, to the numbers of `Trained.predict`."""
 
-import io
 import os
 import signal
 import threading
@@ -15,58 +14,18 @@ import polars as pl
 import pytest
 import torch
 import training_contract as contract
+from predicted import BLOCK, NAMES, dense, glob_source, partitioned, table, trained_of, values
 from torch import nn
 
 import lepton_nb as lnb
 from lepton_nb.training import partition_tasks
-from lepton_nb.training.partition_scans import row_by_row, scans
 from lepton_nb.training.partitions import predict_partitions
-from lepton_nb.training.rows import Reader
-from lepton_nb.training.trained import Trained
-
-NAMES = ("a", "b", "c")
-# Whole blocks of the matrix product, in which a row's sums do not depend on its neighbours.
-BLOCK = 64
-
-
-def trained_of(model, task="binary", names=NAMES, dtype="float32", transform=None, described=None):
-    model = model.to(getattr(torch, dtype)).eval()
-    buffer = io.BytesIO()
-    torch.save(model.state_dict(), buffer)
-    reader = Reader(tuple(names), "y", dtype, transform)
-    return Trained(described or model, reader, task, buffer.getvalue(), 0, pl.DataFrame(), pl.DataFrame(), {})
-
-
-def dense(outputs=1, features=3):
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(features, 32), nn.ReLU(), nn.Linear(32, outputs))
-
-
-def table(rows=20 * BLOCK, seed=0):
-    random = np.random.default_rng(seed)
-    frame = pl.DataFrame(random.normal(size=(rows, 3)), schema=list(NAMES))
-    return frame.with_columns(id=pl.int_range(rows), other=pl.lit("x"))
-
-
-def partitioned(frame, heights):
-    """A Dask DataFrame of partitions of these heights."""
-    stops = np.cumsum(heights)
-    parts = [frame.to_pandas().iloc[stop - height : stop] for height, stop in zip(heights, stops, strict=True)]
-    return dd.from_map(lambda part: part, parts, meta=parts[0].iloc[:0])
 
 
 @pytest.fixture(params=[("binary", 1, "float32"), ("multiclass", 4, "float32"), ("regression", 1, "float64")], ids=str)
 def trained(request):
     task, width, dtype = request.param
     return trained_of(dense(width), task, dtype=dtype)
-
-
-def values(frame):
-    """The predictions in a result, as `Trained.predict` shapes them."""
-    names = [name for name in frame.columns if name.startswith("prediction")]
-    matrix = frame[names].to_numpy()
-    assert matrix.dtype == np.float64
-    return matrix[:, 0] if names == ["prediction"] else matrix
 
 
 def test_a_dask_frame_gives_a_lazy_dask_frame_of_the_same_numbers(trained, cluster):
@@ -185,106 +144,6 @@ def test_the_model_is_in_the_graph_once():
     assert len(cloudpickle.dumps(found.optimize().__dask_graph__())) < 1.6 * size
 
 
-def dask_source(frame, folder):
-    return partitioned(frame, [BLOCK * n for n in (3, 5, 1, 11)])
-
-
-def file_source(frame, folder):
-    frame.write_parquet(folder / "table.parquet", row_group_size=BLOCK)
-    return folder / "table.parquet"
-
-
-def glob_source(frame, folder):
-    for number in range(20):
-        frame[number * BLOCK : (number + 1) * BLOCK].write_parquet(folder / f"table-{number:02d}.parquet")
-    return str(folder / "table-*.parquet")
-
-
-def lazy_source(frame, folder):
-    return pl.scan_parquet(file_source(frame, folder)).with_columns(extra=pl.col("a") * 2)
-
-
-def query_source(frame, folder):
-    return pl.scan_parquet(file_source(frame, folder)).sort("id")
-
-
-def memory_source(frame, folder):
-    return frame
-
-
-SOURCES = [dask_source, file_source, glob_source, lazy_source, query_source, memory_source]
-
-
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
-def test_workers_write_the_predictions_of_any_frame(source, trained, cluster, tmp_path):
-    frame = table()
-    (tmp_path / "source").mkdir()
-    data = source(frame, tmp_path / "source")
-    found = predict_partitions(trained, data, cluster, to=tmp_path / "out", keep=["id", "other"])
-    assert isinstance(found, pl.LazyFrame)
-    assert found.collect_schema().names()[:2] == ["id", "other"]
-    result = found.collect()
-    assert result["id"].to_list() == frame["id"].to_list()
-    assert result["other"].to_list() == frame["other"].to_list()
-    # Parts of files begin where they begin: their rows may have other neighbours than in the whole.
-    np.testing.assert_allclose(values(result), trained.predict(frame), rtol=1e-6)
-    if source in (dask_source, glob_source, query_source):
-        np.testing.assert_array_equal(values(result), trained.predict(frame))
-    assert os.listdir(tmp_path / "out")[0].startswith("part-")
-    assert sorted(os.listdir(tmp_path)) == ["out", "source"]
-
-
-def test_the_parts_of_a_filtered_scan_are_those_of_one_table(cluster, tmp_path):
-    frame = table(50_000)
-    frame.write_parquet(tmp_path / "t.parquet", row_group_size=1000)
-    scan = pl.scan_parquet(tmp_path / "t.parquet").filter(pl.col("a") > 0, pl.col("id") % 3 == 1).rename({"id": "key"})
-    parts, _ = scans(scan, 2, cluster.client)
-    assert len(parts) == 2
-    trained = trained_of(dense())
-    found = predict_partitions(trained, scan, cluster, to=tmp_path / "out", keep=["key"]).collect()
-    want = frame.filter(pl.col("a") > 0, pl.col("id") % 3 == 1)
-    assert found["key"].to_list() == want["id"].to_list()
-    np.testing.assert_allclose(found["prediction"], trained.predict(want), rtol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("change", "splits"),
-    [
-        (lambda scan: scan, True),
-        (lambda scan: scan.select("a", pl.col("b").cast(pl.Float32).alias("z")), True),
-        (lambda scan: scan.filter(pl.col("a") > 0).with_columns(q=pl.col("b").abs() + 1), True),
-        (lambda scan: scan.filter(pl.col("other").is_in(["x", ".sample("])), False),
-        (lambda scan: scan.sort("a"), False),
-        (lambda scan: scan.unique("a"), False),
-        (lambda scan: scan.group_by("a").agg(pl.len()), False),
-        (lambda scan: scan.join(scan, on="id"), False),
-        (lambda scan: pl.concat([scan, scan]), False),
-        (lambda scan: scan.select(pl.all().shuffle()), False),
-        (lambda scan: scan.with_columns(pl.col("a").sample(fraction=1.0, shuffle=True)), False),
-        (lambda scan: scan.select(pl.col("a").unique()), False),
-        (lambda scan: scan.map_batches(lambda frame: frame.sample(fraction=1.0)), False),
-        (lambda scan: scan.collect().lazy(), False),
-    ],
-)
-def test_only_what_is_computed_row_by_row_is_cut(change, splits, tmp_path):
-    table(100).write_parquet(tmp_path / "t.parquet")
-    assert row_by_row(change(pl.scan_parquet(tmp_path / "t.parquet"))) is splits
-
-
-def test_a_table_without_rows_gives_none(cluster, tmp_path):
-    trained = trained_of(dense(4), "multiclass")
-    table(0).write_parquet(tmp_path / "t.parquet")
-    data = {
-        "file": tmp_path / "t.parquet",
-        "scan": pl.scan_parquet(tmp_path / "t.parquet"),
-        "dask": dd.from_pandas(table(0).to_pandas(), npartitions=1),
-    }
-    for name, one in data.items():
-        found = predict_partitions(trained, one, cluster, to=tmp_path / name, keep=["id"]).collect()
-        assert found.schema == {"id": pl.Int64, **{f"prediction_{n}": pl.Float64 for n in range(4)}}
-        assert found.height == 0
-
-
 @pytest.mark.parametrize("to", [False, True])
 def test_a_partition_with_bad_values_is_named_and_nothing_is_left(to, cluster, tmp_path):
     frame = table(300).with_columns(a=pl.when(pl.col("id") == 250).then(float("nan")).otherwise("a"))
@@ -326,8 +185,8 @@ def test_what_cannot_be_is_told_before_anything_runs(cluster, tmp_path):
         ((trained, frame, 3), {"to": out}, lnb.ClusterError, "must be an lnb.Cluster"),
         ((trained, data), {"keep": "id"}, lnb.TrainingError, r"is one name; give a list, such as \['id'\]"),
         ((trained, data), {"keep": ["ib"]}, lnb.DataError, "unknown column 'ib'; did you mean"),
-        ((trained, frame.drop("a"), cluster), {"to": out}, lnb.DataError, "unknown column 'a'"),
-        ((trained, data[["b", "c"]]), {}, lnb.DataError, "unknown column 'a'"),
+        ((trained, frame.drop("a"), cluster), {"to": out}, lnb.TrainingError, "the data lacks the column 'a'"),
+        ((trained, data[["b", "c"]]), {}, lnb.TrainingError, "the data lacks the column 'a'"),
         ((trained, frame, cluster), {"to": "s3://bucket/x"}, lnb.TrainingError, "is a URL; give a folder"),
         ((trained, frame, cluster), {"to": out, "keep": ["prediction"]}, lnb.TrainingError, "the name of a prediction"),
         ((dense(), data), {}, lnb.TrainingError, "a Sequential cannot predict"),

@@ -1,9 +1,12 @@
+import dask.array as da
+import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
 import lepton_nb as lnb
+from lepton_nb.training.feeds import later_feed
 from lepton_nb.training.rows import training_rows
 
 FRAME = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, 1.5, 2.5], "c": [True, False, True], "y": [0, 1, 0]})
@@ -32,6 +35,7 @@ def test_float64_keeps_every_digit():
         (FRAME.head(0), "y", "has no rows"),
         (FRAME.select("y"), "y", "no feature columns"),
         (FRAME.with_columns(a=pl.lit("x"), b=pl.lit("x")), "y", r"in a \(String\), b \(String\); lnb.prepare"),
+        (FRAME.with_columns(y=pl.lit("x")), "y", r"the target 'y' is String; .*pl.col\('y'\).rank\('dense'\) - 1"),
         (FRAME.with_columns(a=None), "y", "holds only nulls in a; drop"),
         (FRAME.with_columns(y=None), "y", "holds only nulls in y"),
         (FRAME.with_columns(a=pl.Series([1, None, 3])), "y", "1 nulls in a"),
@@ -62,13 +66,34 @@ def test_later_rows_are_read_like_the_training_rows():
     later = reader.read(FRAME.select("c", "b", "a", extra=pl.lit("x")), need_target=False, what="the data")
     assert later.target is None
     np.testing.assert_array_equal(later.features[0], [1, 0.5, 1])
-    with pytest.raises(lnb.TrainingError, match="unknown column 'a'"):
-        reader.read(FRAME.drop("a"), need_target=False, what="the data")
-    with pytest.raises(lnb.TrainingError, match="unknown column 'y'"):
-        reader.read(FRAME.drop("y"), need_target=True, what="the test data")
 
 
 MANY = pl.concat([FRAME] * 20)
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_table_that_lacks_what_the_model_was_trained_with_is_told_and_what_it_has(prepared):
+    frame = MANY.rename({"a": "height_cm", "b": "width_cm"})
+    _, reader = training_rows(lnb.prepare(frame, target="y").train if prepared else frame, "y", "float32")
+    other = frame.rename({"width_cm": "Width"}).with_columns(id=0)
+    wanted = "lacks the column 'width_cm', which the model was trained with; .* first: 'Width', 'height_cm'"
+    with pytest.raises(lnb.TrainingError, match=f"the data {wanted}") as caught:
+        reader.read(other, need_target=False, what="the data")
+    assert caught.value.missing == ("width_cm",)
+    assert set(caught.value.known) == set(other.columns)
+    with pytest.raises(lnb.TrainingError, match="the data lacks the columns 'height_cm', 'c', which the model was"):
+        reader.read(frame.drop("height_cm", "c"), need_target=False, what="the data")
+    with pytest.raises(lnb.TrainingError, match="the test data lacks the column 'y', which is the target; "):
+        reader.read(frame.drop("y"), need_target=True, what="the test data")
+    with pytest.raises(lnb.TrainingError, match=f"the validation data {wanted}"):
+        later_feed(reader, dd.from_pandas(other.to_pandas(), npartitions=2))
+
+
+def test_of_many_columns_that_are_there_the_most_similar_are_told():
+    _, reader = training_rows(FRAME, "y", "float32")
+    many = FRAME.rename({"a": "A"}).with_columns(pl.lit(0).alias(f"other{i:02}") for i in range(20))
+    with pytest.raises(lnb.TrainingError, match="first: 'A', 'b', .*'other04' and 16 more$"):
+        reader.read(many, need_target=False, what="the data")
 
 
 def test_prepared_rows_with_other_features_are_refused():
@@ -114,3 +139,48 @@ def test_a_whole_preparation_is_no_later_rows():
     _, reader = training_rows(parts.train, None, "float32")
     with pytest.raises(lnb.TrainingError, match=r"the validation data is all of .* such as parts.validation"):
         reader.read(parts, need_target=True, what="the validation data")
+
+
+ARRAYS = np.zeros((5, 4)), np.zeros(5)
+
+
+@pytest.mark.parametrize(
+    ("data", "need_target", "message"),
+    [
+        (
+            np.zeros((5, 3)),
+            False,
+            "a row of the data has 3 features, and the model was trained on rows with 4 features",
+        ),
+        (
+            (np.zeros((5, 1)), ARRAYS[1]),
+            True,
+            "a row of the data has 1 feature, and the model was trained on rows with 4",
+        ),
+        (
+            np.zeros((5, 4, 2)),
+            False,
+            r"has the shape \(4, 2\), and the model was trained on rows with 4 features; give",
+        ),
+        (
+            np.zeros(4),
+            False,
+            r"the shape \(4,\), as a single row has; give \(rows, ...\), for one row features\[None\]",
+        ),
+        (np.zeros(3), False, r"the shape \(3,\); give \(rows, ...\), for one number a row"),
+        (FRAME, False, "is a DataFrame, .* or the features alone, in arrays, each row with 4 features"),
+        (np.zeros((5, 4)).tolist(), False, "is a list, .* in arrays, each row with 4 features"),
+    ],
+)
+def test_arrays_of_another_width_than_those_of_the_training_are_told(data, need_target, message):
+    _, reader = training_rows(ARRAYS, None, "float32")
+    with pytest.raises(lnb.TrainingError, match=message):
+        reader.read(data, need_target=need_target, what="the data")
+
+
+def test_a_dask_array_of_another_width_is_told_alike():
+    _, reader = training_rows(ARRAYS, None, "float32")
+    with pytest.raises(
+        lnb.TrainingError, match="a row of the validation data has 3 features, and the model was trained"
+    ):
+        later_feed(reader, (da.zeros((5, 3)), da.zeros(5)))

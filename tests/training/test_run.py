@@ -95,6 +95,14 @@ def test_a_run_learns_and_tells_its_history(trained):
     assert trained.step == 192
 
 
+def test_each_rank_tells_how_many_rows_it_trained_on(trained):
+    usage = trained.usage
+    assert usage["rank"].to_list() == [0, 1]
+    assert usage["rows"].sum() == 6 * 4000
+    assert (usage["rows_per_s"] > 0).all()
+    assert len(lnb.figures.training.throughput(usage).data[0].x) == 2
+
+
 def test_validation_is_measured_over_all_rows_of_all_ranks(trained):
     figures = trained.evaluate(table(501, seed=1))
     assert figures["rows"] == 501
@@ -137,7 +145,7 @@ def test_more_workers_than_there_are_is_refused_with_both_numbers(cluster):
         ({"workers": 0}, "workers is 0"),
         ({"cluster": "local"}, r"cluster is a str; give an lnb.Cluster"),
         ({"validation": table(0)}, "the validation data has no rows"),
-        ({"validation": table(5).drop("x1")}, "unknown column 'x1'"),
+        ({"validation": table(5).drop("x1")}, "the validation data lacks the column 'x1', which the model"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(options, message):

@@ -7,6 +7,7 @@ from torch import nn
 
 import lepton_nb as lnb
 from lepton_nb.training import sweep_space
+from lepton_nb.training.sweep_rehearsal import rehearse
 from lepton_nb.training.sweep_space import Choices, Range, Recipe
 
 
@@ -119,11 +120,52 @@ def test_a_name_that_nothing_takes_is_refused_with_the_closest(model, name, mess
         ({"space": {"hidden": (8, 64)}}, "hidden is 8; give the sizes of the layers"),
         ({"cluster": "local"}, "cluster is a str; give an lnb.Cluster"),
         ({"checkpoint": "folder"}, "unknown option 'checkpoint'"),
+        ({"space": {"optimizer": ["adam", "adm"]}}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"space": {"batch_size": (0, 64)}}, "batch_size is 0; give a whole number of 1 or more"),
+        ({"space": {"activation": ["relu", "rely"]}}, "unknown activation 'rely'; did you mean 'relu'"),
+        ({"space": {"loss": ["binary_cross_entropy", "mse"]}}, "task='binary', and loss='mse' is for 'regression'"),
+        (
+            {"space": {"momentum": [0.0, 0.9], "optimizer": ["adam", "adamw"]}},
+            "momentum is 0.9 with optimizer='adamw?'; give .* optimizer='sgd'",
+        ),
+        ({"patience": 2, "validation": None, "metric": "loss"}, "patience looks at the validation loss; give rows"),
+        ({"metrics": "rmse"}, "the metric 'rmse' is not for task='binary'"),
+        ({"parallel": "ddp", "space": {"framework": ["keras"]}}, "framework cannot be drawn"),
+        ({"warmup_steps": 4}, "warmup_steps is 4, and the whole run has 4 steps"),
+        ({"space": {"warmup_steps": [0, 7]}}, "warmup_steps is 7, and the whole run has 4 steps"),
+        ({"track": {"jsnl": "x"}}, "unknown tracker 'jsnl'; did you mean 'jsonl'"),
     ],
 )
 def test_bad_input_is_refused_before_anything_starts(options, message):
     with pytest.raises(lnb.TrainingError, match=message):
         search(**options)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_a_fixed_option_that_does_not_go_with_the_model_is_refused_alike(framework):
+    model = lnb.models.mlp((4,), framework=framework)
+    wrong = {
+        "torch": ({"framework": "keras"}, "the model is one of torch"),
+        "keras": ({"parallel": "ddp"}, "PyTorch's"),
+    }
+    options, message = wrong[framework]
+    with pytest.raises(lnb.TrainingError, match=message):
+        search(model, **options)
+    with pytest.raises(lnb.TrainingError, match="unknown schedule 'cosin'; did you mean 'cosine'"):
+        search(model, {"schedule": ["constant", "cosin", "linear"]})
+
+
+def test_a_value_that_does_beside_some_others_is_not_refused():
+    space = {
+        "width": [16, 24], "heads": [4, 3], "optimizer": ["adam", "sgd"], "momentum": [0.0, 0.9],
+        "dropout": [0.0, 0.1, 0.2],
+    }  # fmt: skip
+    drawn = sweep_space.read(space)
+    found = rehearse(Recipe.of(lnb.models.transformer(), drawn), drawn, {"seed": 3})
+    assert found.seed == 3
+    drawn = sweep_space.read({**space, "width": [16, 24, 7]})
+    with pytest.raises(lnb.TrainingError, match="width is 7 with heads="):
+        rehearse(Recipe.of(lnb.models.transformer(), drawn), drawn, {})
 
 
 def test_a_space_in_which_some_draws_fit_is_not_refused():

@@ -37,6 +37,24 @@ def run(cluster):
     ).wait(120)
 
 
+def test_an_evaluation_has_what_its_figures_are_counted_from_and_the_rows_it_is_of(run):
+    fresh = table(seed=1).with_columns(late=pl.when(pl.col("day") != 3).then("late"))
+    found = run.trained.evaluation(fresh)
+    assert found.metrics == run.evaluate(fresh)
+    # A row without a target cannot be judged.
+    kept = fresh.filter(pl.col("day") != 3)
+    assert found.rows["day"].to_list() == kept["day"].to_list()
+    np.testing.assert_array_equal(found.target, kept["late"].to_numpy())
+    np.testing.assert_array_equal(found.predictions, run.predict(kept))
+    sample = found.sample(5)
+    assert sample.columns == ["observed", "predicted", "day", "a", "b", "kind", "late"]
+    assert sample["day"].is_sorted()
+    assert sample["observed"].cast(pl.Boolean).to_list() == sample["late"].to_list()
+    assert sample["predicted"].to_list() == pytest.approx(run.predict(sample.drop("observed", "predicted")).tolist())
+    with pytest.raises(lnb.TrainingError, match="has no column 'late'"):
+        run.trained.evaluation(fresh.drop("late"))
+
+
 def test_what_is_loaded_does_all_that_the_run_does(run, tmp_path):
     saved = run.save(tmp_path / "models" / "late")
     assert saved == tmp_path / "models" / "late"

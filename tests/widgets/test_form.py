@@ -1,5 +1,9 @@
 """Forms: typed values, and faults told where they are."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from lepton_nb.errors import LeptonError
@@ -103,3 +107,47 @@ def test_a_form_can_be_disabled_and_fields_hidden(form):
     form.show_only(["workers"])
     assert entry(form, "workers").view.layout.display == ""
     assert entry(form, "rate").view.layout.display == "none"
+
+
+def test_some_fields_can_be_read_by_themselves():
+    form = Form([Field(name="size", label="Size"), Field(name="rows", label="Rows", kind=int, default=3)])
+    assert form.value("rows") == 3
+    assert form.values(["rows"]) == {"rows": 3}
+    with pytest.raises(LeptonError, match="Size is empty"):
+        form.value("size")
+    with pytest.raises(LeptonError, match="Size is empty"):
+        form.values()
+
+
+def test_other_choices_keep_what_was_chosen_or_take_the_first():
+    form = Form([Field(name="column", label="Column", choices=[]),
+                 Field(name="keys", label="Keys", choices=[], multiple=True)])  # fmt: skip
+    assert form.values() == {"column": None, "keys": ()}
+    form.choose("column", [("a", "a"), ("b", "b")])
+    form.choose("keys", [("a", "a"), ("b", "b")])
+    assert form.values() == {"column": "a", "keys": ()}
+    form.set(column="b", keys=("a", "b"))
+    form.choose("column", [("b", "b"), ("c", "c")])
+    form.choose("keys", [("b", "b"), ("c", "c")])
+    assert form.values() == {"column": "b", "keys": ("b",)}
+    form.choose("column", [("c", "c")])
+    assert form.value("column") == "c"
+
+
+def test_an_empty_input_shows_an_example():
+    form = Form(
+        [Field(name="path", label="Path", example="such as a.csv"), Field(name="most", label="Most", optional=True)]
+    )
+    assert [entry.input.placeholder for entry in form._entries.values()] == ["such as a.csv", "default"]
+
+
+@pytest.mark.parametrize("seed", ["1", "3"])
+def test_a_first_choice_of_none_is_chosen_whatever_pythons_hashes_are(seed):
+    code = (
+        "from lepton_nb.widgets.form import Field, Form\n"
+        "form = Form([Field(name='stream', label='Stream', choices=(('none', None), ('yes', True)), optional=True)])\n"
+        "print(form._entries['stream'].input.index)"
+    )
+    environment = os.environ | {"PYTHONHASHSEED": seed}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0"

@@ -16,6 +16,7 @@ from lepton_nb.training.models.descriptions import (
     MultilayerPerceptron,
     Recurrent,
     Transformer,
+    vocabulary_of,
 )
 from lepton_nb.training.models.factories import cnn, mlp, rnn, transformer
 from lepton_nb.training.models.frameworks import FRAMEWORKS, Framework, load_keras
@@ -46,4 +47,5 @@ __all__ = [
     "rnn",
     "told",
     "transformer",
+    "vocabulary_of",
 ]

@@ -39,6 +39,11 @@ class Description(Protocol):
         ...
 
 
+def vocabulary_of(model: Any) -> int | None:
+    """How many token numbers a described model knows; None for one that takes other numbers, and for modules."""
+    return getattr(model, "vocabulary", None) if isinstance(model, Description) else None
+
+
 # A keras.Model too, which has no types to name here.
 Model: TypeAlias = "torch.nn.Module | Callable[..., Any] | Description"
 

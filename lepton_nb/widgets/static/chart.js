@@ -190,9 +190,10 @@ class View {
     layout.hoverlabel = { bgcolor: this.dark ? "#303030" : "#ffffff", ...layout.hoverlabel };
     layout.hoverlabel.font = { color: ink, ...layout.hoverlabel.font };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d+$/.test(key))])) {
-      layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
-      // Plotly writes into the range that it is given, and what was told to the kernel must stay as it was told.
-      if (layout[name].range) layout[name].range = [...layout[name].range];
+      const axis = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
+      // Plotly writes into the range that it is given, and what was told to the kernel must stay as it was told. An axis
+      // without one says so outright: plotly.js takes it for moved by a reader where the figure before gave it a range.
+      layout[name] = axis.range ? { ...axis, range: [...axis.range] } : { autorange: true, ...axis };
     }
     const range = this.model.get("x_range");
     if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range: [...range], autorange: false };
@@ -210,7 +211,9 @@ class View {
     const hidden = new Set(this.model.get("hidden"));
     return this.traces.map((one) => {
       const shown = hidden.has(one.name) ? { ...one, visible: "legendonly" } : one;
-      return this.dark ? { ...shown, line: this.light(one.line), marker: this.light(one.marker) } : shown;
+      // A trace without a marker must not get one that is undefined: Plotly looks into what is named.
+      const inked = ["line", "marker"].filter((part) => this.dark && one[part]);
+      return { ...shown, ...Object.fromEntries(inked.map((part) => [part, this.light(one[part])])) };
     });
   }
 

@@ -1,0 +1,102 @@
+"""Parameters of an app: from the address of its page into its notebook, as a report's are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from lepton_nb.cli.webapp.kernels import TOKEN
+from lepton_nb.errors import LeptonError, ReportError
+from lepton_nb.reports.parameters import TAG, Parameter, check, read
+
+INJECTED_TAG = "injected-parameters"
+
+
+def declared(path: Path) -> tuple[Parameter, ...] | None:
+    """The parameters of the notebook at `path`; raises ReportError where it or they cannot be read."""
+    import nbformat
+
+    try:
+        return read(nbformat.read(path, as_version=4))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path.name} cannot be read as a notebook: {error}", path=str(path)) from None
+
+
+def values(known: tuple[Parameter, ...] | None, query: str) -> dict[str, Any]:
+    """The checked values that `query`, the part of an address after "?", gives; raises ReportError for all faults."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
+    except ValueError:  # a wrong UTF-8 sequence among them
+        raise ReportError("the address is not valid: write parameters as name=value, joined by &, in UTF-8") from None
+    pairs = [(name, value) for name, value in pairs if name != TOKEN]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = tuple(
+            f"parameter {name!r} is given more than once; give it once" for name in given if names.count(name) > 1
+        )
+        raise ReportError("; ".join(twice), problems=twice)
+    return check(known, given, text=True)
+
+
+def inject(notebook: Any, given: Mapping[str, Any]) -> None:
+    """Put `given` into a cell after the one tagged `parameters`, in place (nbformat 4 node)."""
+    if not given:
+        return
+    from nbformat.v4 import new_code_cell
+
+    lines = ["# Parameters", *(f"{name} = {literal(value)}" for name, value in given.items())]
+    place = next(
+        index
+        for index, cell in enumerate(notebook.cells, start=1)
+        if cell.cell_type == "code" and TAG in cell.metadata.get("tags", [])
+    )
+    notebook.cells.insert(place, new_code_cell("\n".join(lines), metadata={"tags": [INJECTED_TAG]}))
+
+
+def literal(value: Any) -> str:
+    """Python source, on one line, that gives `value` (plain values only) and can do nothing else."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        return ascii(value)
+    raise TypeError(f"not a plain value: {value!r}")
+
+
+def entitle(notebook: Any, folder: Path) -> None:
+    """Give the page the notebook's first heading as its title, unless its metadata hold one."""
+    from lepton_nb.reports.markdown import Markdown
+
+    for cell in notebook.cells:
+        if cell.cell_type != "markdown" or notebook.metadata.get("title"):
+            continue
+        markdown = Markdown(folder)
+        markdown.render(cell.source, cell.get("attachments"))
+        if title := markdown.title or next((heading.text for heading in markdown.headings), ""):
+            notebook.metadata["title"] = title
+
+
+def check_preheat(known: tuple[Parameter, ...] | None) -> None:
+    """Raise LeptonError when the notebook cannot run before its visitor is there."""
+    required = [parameter.name for parameter in known or () if parameter.required]
+    if required:
+        raise LeptonError(
+            f"--preheat needs a default for every parameter; {', '.join(required)} has none: give it one, "
+            "or leave --preheat out",
+            parameters=tuple(required),
+        )
+
+
+def check_names(known: tuple[Parameter, ...] | None) -> None:
+    """Raise LeptonError when a parameter has the name that the address needs for its token."""
+    if TOKEN in {parameter.name for parameter in known or ()}:
+        raise LeptonError(f"parameter {TOKEN!r} of the notebook has a name that an app's address needs; rename it")

@@ -1,0 +1,49 @@
+"""How well a model does on rows that it was not trained on: figures, and what they were counted from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from lepton_nb.training.array_rows import Array
+from lepton_nb.training.spec import Task
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What `Trained.evaluation` gives.
+
+    metrics: see `metrics.evaluate`. target: (rows,) or (rows, steps); predictions: as `Trained.predict` gives them.
+    rows: the table that they are of, row by row, None where there was none.
+    """
+
+    task: Task
+    metrics: dict[str, float]
+    target: Array
+    predictions: Array
+    rows: pl.DataFrame | None
+
+    def sample(self, count: int = 10, seed: int = 0) -> pl.DataFrame:
+        """Some rows, drawn at random and in their order: observed, predicted, and the columns of the table.
+
+        predicted: of two classes the probability of 1, of several the likeliest class and its probability. Of a target
+        of several steps, lists.
+        """
+        kept = np.sort(np.random.default_rng(seed).permutation(len(self.target))[:count])
+        predictions = self.predictions[kept]
+        columns: dict[str, Any] = {"observed": self.target[kept]}
+        if self.task != "regression":
+            columns["observed"] = columns["observed"].astype(np.int64)
+        if self.task == "multiclass":
+            columns["predicted"] = predictions.argmax(axis=-1)
+            columns["probability"] = predictions.max(axis=-1)
+        else:
+            columns["predicted"] = predictions
+        found = pl.DataFrame({name: values.tolist() for name, values in columns.items()}, strict=False)
+        if self.rows is None:
+            return found
+        table = self.rows[kept]
+        return found.hstack(table.select(name for name in table.columns if name not in found.columns))
