@@ -40,7 +40,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextlib.contextmanager
-def fresh_page(started: Browser, timeout_s: float = 90) -> Iterator[Page]:
+def fresh_page(started: Browser, timeout_s: float = 120) -> Iterator[Page]:
     """An empty page with an empty cache. Closed as a visitor closes a tab, so that its kernel can end."""
     context = started.new_context(viewport=ViewportSize(width=1280, height=1000))
     context.set_default_timeout(1000 * timeout_s)
