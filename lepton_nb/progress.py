@@ -49,6 +49,11 @@ def bar(run: BackgroundRun[Any]) -> Iterator[None]:
             one.close()
 
 
+def draws() -> bool:
+    """True where waiting for a run shows a bar."""
+    return _maker() is not None
+
+
 def _maker() -> Callable[..., Any] | None:
     """What makes a bar here; None where nobody would see one."""
     if threading.current_thread() is not threading.main_thread() or importlib.util.find_spec("tqdm") is None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import html
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
+from lepton_nb.progress import draws
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -43,6 +45,17 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """What a cell shows of it: where the page is, and what was recorded."""
+        rows = "".join(
+            f'<tr><th scope="row">{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>'
+            for name, value in self.metrics.items()
+        )
+        table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
+        page = os.path.relpath(self.html)
+        link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
 
 
 def report(
@@ -193,13 +206,12 @@ def plan(
 
 def show(planned: Plan) -> Report:
     """Make the planned report with progress on stderr, and wait for it."""
-    from lepton_nb.reports.progress import shown
+    from lepton_nb.reports.progress import lines
 
     run = planned.run()
-    with shown(planned.source.stem, sys.stderr) as watcher:
-        run.watch(watcher)
-        run.start()
-        return run.wait()
+    if not draws():
+        run.watch(lines(planned.source.stem))
+    return run.start().wait()
 
 
 def load(source: Path) -> Any:

@@ -1,13 +1,7 @@
 import io
 
 from lepton_nb.events import Finished, Progress, Started
-from lepton_nb.reports.progress import shown
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
+from lepton_nb.reports.progress import lines
 
 EVENTS = [
     Started(run="r"),
@@ -20,17 +14,7 @@ EVENTS = [
 
 def test_plain_lines_one_a_section():
     stream = io.StringIO()
-    with shown("flights", stream) as watch:
-        for event in EVENTS:
-            watch(event)
+    watch = lines("flights", stream)
+    for event in EVENTS:
+        watch(event)
     assert stream.getvalue() == "flights [1/3] Data\nflights [3/3] Model\n"
-
-
-def test_a_bar_on_a_terminal():
-    stream = Terminal()
-    with shown("flights", stream) as watch:
-        for event in EVENTS:
-            watch(event)
-    assert "2/3" in stream.getvalue()
-    assert "Model" in stream.getvalue()
-    assert "\n" not in stream.getvalue()

@@ -10,7 +10,7 @@ from notebook_files import figure, write_notebook
 
 import lepton_nb as lnb
 from lepton_nb.background import BackgroundRun
-from lepton_nb.reports.run import plan
+from lepton_nb.reports.run import Report, plan
 
 
 @pytest.fixture
@@ -68,6 +68,24 @@ def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
     assert facts["files"]["report.html"]["bytes"] == report.html.stat().st_size
     assert "<title>Delays</title>" in report.html.read_text()
     assert "flights [3/5] Delays" in capsys.readouterr().err
+
+
+def test_a_cell_shows_where_a_report_is_and_what_was_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "a <b>"
+    found = Report(
+        folder=folder,
+        html=folder / "report.html",
+        notebook=folder / "n.ipynb",
+        manifest=folder / "manifest.json",
+        status="finished",
+        metrics={"auc <i>": 0.7},
+    )
+    assert found._repr_html_() == (
+        '<p>Report finished: <a href="a%20%3Cb%3E/report.html" target="_blank">a &lt;b&gt;/report.html</a> '
+        "(opens in a new tab)</p><table><caption>Recorded</caption>"
+        '<tr><th scope="row">auc &lt;i&gt;</th><td>0.7</td></tr></table>'
+    )
 
 
 def test_the_kernel_is_this_python_whatever_is_in_the_home_folder(home, monkeypatch):

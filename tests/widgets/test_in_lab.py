@@ -64,6 +64,11 @@ def test_a_cluster_is_started_and_a_model_trained_and_stopped_by_clicks_while_a_
         press(machines, "Stop")
         machines.get_by_text("The cluster was stopped").wait_for(timeout=PATIENT_MS)
         keep(page, "lab-4-closed")
+        # The launcher has an entry that opens a notebook with all panels.
+        page.keyboard.press("Control+Shift+L")
+        page.locator(".jp-LauncherCard:has-text('lepton_nb panels')").first.click()
+        panel(page, "lepton_nb").get_by_role("tab", name="Streams").wait_for(timeout=PATIENT_MS)
+        keep(page, "lab-5-launched")
         assert visit.outside(server, server.replace("http:", "ws:")) == []
         assert visit.failed == []
         assert visit.errors == []
