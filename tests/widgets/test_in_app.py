@@ -1,5 +1,6 @@
 """The dashboard as an app: what a visitor sees, can do with the mouse and without it, and leaves behind."""
 
+import re
 from pathlib import Path
 
 import psutil
@@ -42,6 +43,9 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         keep(page, "app-1-delays")
         press(windows, "Stop")
         windows.get_by_text("Stopped").first.wait_for(timeout=PATIENT_MS)
+        press(windows, "Start")
+        windows.get_by_text("Running").first.wait_for(timeout=PATIENT_MS)
+        keep(page, "app-2-another-stream")
 
         # What is seen can be had in words, and the keyboard moves it.
         chart.focus()
@@ -57,7 +61,7 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         tab(page, "Foresight")
         training = panel(page, "Training")
         training.get_by_text("is finished").first.wait_for(timeout=PATIENT_MS)
-        keep(page, "app-2-foresight")
+        keep(page, "app-3-foresight")
         assert faults(page) == []
 
         tab(page, "Machines")
@@ -67,8 +71,27 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         machines.locator("input:visible").first.press("Enter")
         press(machines, "Scale")
         machines.get_by_text("1 worker is up").wait_for(timeout=PATIENT_MS)
-        keep(page, "app-3-machines")
+        keep(page, "app-4-machines")
         assert faults(page) == []
+        press(machines, "Stop")
+        machines.get_by_text("The cluster was stopped").wait_for(timeout=PATIENT_MS)
+        press(machines, "Start")
+        machines.get_by_text("2 workers are up").wait_for(timeout=PATIENT_MS)
+
+        tab(page, "Foresight")
+        press(training, "Set up")
+        keep(page, "app-5-set-up")
+        press(training, "Start")
+        training.get_by_text("training-2 is training").wait_for(timeout=PATIENT_MS)
+        losses = training.locator(".lepton-chart:visible").first
+        losses.wait_for(timeout=PATIENT_MS)
+        losses.evaluate("(it) => it.id = 'losses'")
+        page.wait_for_function("document.getElementById('losses').dataset.frame > 1", timeout=PATIENT_MS)
+        keep(page, "app-6-training")
+        press(training, "Stop")
+        training.get_by_text("training-2 is").filter(has_text=re.compile("stopped|finished")).wait_for(
+            timeout=PATIENT_MS
+        )
         assert visit.outside(url, url.replace("http:", "ws:")) == []
         assert visit.failed == []
         assert visit.errors == []
