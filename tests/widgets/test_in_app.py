@@ -30,7 +30,7 @@ def faults(page):
 @pytest.mark.slow
 @pytest.mark.browser
 def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothing(tmp_path):
-    query = "?days=1&speed=400&epochs=1&workers=2"
+    query = "?days=3&speed=1500&epochs=1&workers=2"
     with command("app", str(NOTEBOOK), "--no-browser", cwd=tmp_path) as process, visiting() as visit:
         url = patient(address(process, r"http://127\.0\.0\.1:\d+/"))
         page = visit.page
@@ -39,17 +39,15 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         windows = panel(page, "Windows over a stream")
         windows.wait_for(timeout=PATIENT_MS)
         chart = windows.locator(".lepton-chart:visible").first
-        page.wait_for_function("document.querySelector('.lepton-chart .trace') !== null", timeout=PATIENT_MS)
+        words = chart.locator(".lepton-chart-words")
+        words.filter(has_text="points").wait_for(state="attached", timeout=PATIENT_MS)
         keep(page, "app-1-delays")
         press(windows, "Stop")
         windows.get_by_text("Stopped").first.wait_for(timeout=PATIENT_MS)
-        press(windows, "Start")
-        windows.get_by_text("Running").first.wait_for(timeout=PATIENT_MS)
-        keep(page, "app-2-another-stream")
 
         # What is seen can be had in words, and the keyboard moves it.
         chart.focus()
-        assert "points" in chart.locator(".lepton-chart-words").text_content()
+        assert "points" in words.text_content()
         shown = "document.querySelector('.lepton-chart .js-plotly-plot')._fullLayout.xaxis"
         before = page.evaluate(f"{shown}.range")
         page.keyboard.press("+")
@@ -57,6 +55,9 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         page.keyboard.press("Home")
         page.wait_for_function(f"{shown}.autorange")
         assert faults(page) == []
+        press(windows, "Start")
+        windows.get_by_text("Running").first.wait_for(timeout=PATIENT_MS)
+        keep(page, "app-2-another-stream")
 
         tab(page, "Foresight")
         training = panel(page, "Training")
