@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lepton_nb.environment import mode
@@ -22,6 +23,20 @@ def bundle(view: Any, still: Bundle) -> Any:
     if mode() == "app":
         return {**shown, "text/plain": still["text/plain"]}
     return {**shown, **still} if mode() == "lab" else dict(still)
+
+
+@contextlib.contextmanager
+def failing_the_cell() -> Iterator[None]:
+    """Let an error of this block, which displays something, fail the cell that displays it.
+
+    IPython shows an `Exception` of what displays itself, and takes the cell for one that went well: a report would then
+    be finished although what it waited for had failed. So it goes on as a `BaseException` of the same name and words.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        raise type(kind.__name__, (BaseException,), {"__module__": kind.__module__})(str(error)) from error
 
 
 class Shown:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ipywidgets
 
 from lepton_nb.background import BackgroundRun, Control
-from lepton_nb.widgets.display import Shown, bundle, is_live
+from lepton_nb.widgets.display import Shown, bundle, failing_the_cell, is_live
 from lepton_nb.widgets.faults import Faults
 from lepton_nb.widgets.style import STYLE
 
@@ -177,10 +177,11 @@ class Panel:
             self.opened()
             self._shown.append(Shown(self._bundle))
             return
-        self.wait()
-        for figure in self.figures():
-            display(LiveChart.still(figure), raw=True)
-        display({"text/plain": self.summary()}, raw=True)
+        with failing_the_cell():
+            self.wait()
+            for figure in self.figures():
+                display(LiveChart.still(figure), raw=True)
+            display({"text/plain": self.summary()}, raw=True)
 
 
 def _import_early() -> None:
