@@ -13,6 +13,7 @@ import lepton_nb as lnb
 
 PACKAGE = Path(lnb.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in FILES}
 
 # A part may import those on lower floors, and itself; parts on one floor do not know each other.
 FLOORS = [
@@ -111,10 +112,13 @@ def wrong_way(source: str, importer: str) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path != PACKAGE / "__init__.py"], ids=identify)
-def test_imports_point_down(path: Path) -> None:
-    assert part(path) in FLOOR, f"{part(path)} has no floor yet: add it to FLOORS"
-    assert wrong_way(path.read_text(), part(path)) == []
+def test_imports_point_down() -> None:
+    wrong = {}
+    for path in FILES:
+        if path != PACKAGE / "__init__.py":
+            assert part(path) in FLOOR, f"{part(path)} has no floor yet: add it to FLOORS"
+            wrong[identify(path)] = wrong_way(path.read_text(), part(path))
+    assert {name: names for name, names in wrong.items() if names} == {}
 
 
 @pytest.mark.parametrize(
@@ -136,26 +140,29 @@ def test_the_walker_tells_right_from_wrong(importer: str, statement: str, allowe
     assert (wrong_way(statement, importer) == []) is allowed
 
 
-@pytest.mark.parametrize("path", FILES, ids=identify)
-def test_only_widgets_know_a_front_end(path: Path) -> None:
-    used = {name.partition(".")[0] for name in imports(ast.parse(path.read_text()))}
-    assert part(path) == "widgets" or not used & VIEWS
+def test_only_widgets_know_a_front_end() -> None:
+    used = {path: {name.partition(".")[0] for name in imports(tree)} & VIEWS for path, tree in TREES.items()}
+    assert {identify(path) for path, views in used.items() if views and part(path) != "widgets"} == set()
 
 
-@pytest.mark.parametrize("path", FILES, ids=identify)
-def test_heavy_packages_are_imported_where_they_are_used(path: Path) -> None:
-    eager = set(eager_imports(ast.parse(path.read_text())))
-    heavy = {name for name in eager if name.partition(".")[0] in HEAVY}
-    heavy |= {name for name in eager if any(word.startswith(FRAMEWORK_MODULES) for word in name.split("."))}
-    assert path.name.startswith(FRAMEWORK_MODULES) or not heavy
+def test_heavy_packages_are_imported_where_they_are_used() -> None:
+    wrong = {}
+    for path, tree in TREES.items():
+        eager = set(eager_imports(tree))
+        heavy = {name for name in eager if name.partition(".")[0] in HEAVY}
+        heavy |= {name for name in eager if any(word.startswith(FRAMEWORK_MODULES) for word in name.split("."))}
+        if heavy and not path.name.startswith(FRAMEWORK_MODULES):
+            wrong[identify(path)] = heavy
+    assert wrong == {}
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name != "background.py"], ids=identify)
-def test_background_alone_owns_threads(path: Path) -> None:
-    makers = {"Thread", "Timer", "ThreadPoolExecutor"}
-    tree = ast.parse(path.read_text())
-    called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    assert identify(path) in LIVES_WITH_ITS_PROCESS or not called & makers
+def test_background_alone_owns_threads() -> None:
+    makers, wrong = {"Thread", "Timer", "ThreadPoolExecutor"}, {}
+    for path, tree in TREES.items():
+        called = {ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        if called & makers and path.name != "background.py" and identify(path) not in LIVES_WITH_ITS_PROCESS:
+            wrong[identify(path)] = called & makers
+    assert wrong == {}
 
 
 def test_public_names() -> None:
