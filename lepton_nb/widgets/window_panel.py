@@ -24,6 +24,7 @@ from lepton_nb.widgets.window_form import Asked, WindowForm
 from lepton_nb.windowing.choices import QueryChoices
 from lepton_nb.windowing.offers import examples
 from lepton_nb.windowing.query import WindowQuery
+from lepton_nb.windowing.read_back import choices_of
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,6 +91,7 @@ class WindowPanel(Panel):
         self.every(REFRESH_S, self._draw)
         if stream is not None:
             self._adopt(stream)
+            self._fill_in(stream)
         self._draw()
 
     @property
@@ -233,6 +235,13 @@ class WindowPanel(Panel):
         self._watched = Watched(stream)
         self._code.show(None, specs[0] if len(specs) == 1 else specs, False)
         self._drawn = None
+
+    def _fill_in(self, stream: StreamRun) -> None:
+        """Let the form begin with the query of a stream that code made, so that it can be started again as it was."""
+        if self.form is not None and len(stream.specs) == 1:
+            known = choices_of(stream.specs[0])
+            if known is not None:
+                self.form.choose(query=known)
 
     def _marking(self, work: Any) -> Any:
         """Do `work`; an error that names a field is told there too."""
