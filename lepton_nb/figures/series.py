@@ -91,9 +91,14 @@ class Series:
                 "whole figure instead"
             )
         found, values = (times(x) if self.dates else numbers(x)), numbers(y)
-        if found is None or values is None or len(found) != len(values):
-            kind = "times" if self.dates else "numbers"
-            raise LeptonError(f"new points of trace {self.name!r} need as many {kind} for x as numbers for y")
+        kind = "times" if self.dates else "numbers"
+        if found is None or values is None:
+            raise LeptonError(f"new points of trace {self.name!r} need {kind} for x and numbers for y")
+        if len(found) != len(values):
+            raise LeptonError(
+                f"new points of trace {self.name!r} need as many {kind} for x as numbers for y, not {len(found)} and "
+                f"{len(values)}"
+            )
         self._check_growing(found)
         rows = self._rows + len(found)
         if rows > len(self._x):
@@ -154,6 +159,7 @@ class Series:
 
 def numbers(values: Any) -> Floats | None:
     """As 64-bit floats, None becoming NaN; None where they are not numbers."""
+    values = _in_numpy(values)
     if isinstance(values, np.ndarray):
         if values.ndim != 1 or values.dtype.kind not in "iufbO":
             return None
@@ -171,6 +177,7 @@ def numbers(values: Any) -> Floats | None:
 
 def times(values: Any) -> Floats | None:
     """Milliseconds since the epoch of times or of text such as 2013-01-01T05:00:00; None where they are neither."""
+    values = _in_numpy(values)
     kind = values.dtype.kind if isinstance(values, np.ndarray) else "O"
     if kind not in "MOU":
         return None
@@ -186,6 +193,11 @@ def times(values: Any) -> Floats | None:
     ticks = found.astype(np.int64) / 1e3
     ticks[np.isnat(found)] = np.nan
     return np.asarray(ticks, dtype=np.float64)
+
+
+def _in_numpy(values: Any) -> Any:
+    """A series of Polars or pandas, which know their types, as an array; all else as it is."""
+    return values.to_numpy() if hasattr(values, "to_numpy") else values
 
 
 def _in_utc(time: datetime) -> datetime:
@@ -228,6 +240,16 @@ def jsonable(value: Any) -> Any:
 def raw(values: Floats) -> memoryview:
     """The bytes of 64-bit floats."""
     return np.ascontiguousarray(values, dtype=np.float64).data.cast("B")
+
+
+def ends_of(span: Any, *, dates: bool) -> tuple[float, float] | None:
+    """Both ends of a part of an axis, the lower first, as numbers; None where they are not two numbers or times."""
+    if isinstance(span, str) or len(span) != 2:
+        return None
+    found = times([str(end) for end in span]) if dates else numbers(span)
+    if found is None or not np.isfinite(found).all():
+        return None
+    return float(found.min()), float(found.max())
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -196,7 +196,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
     def __repr__(self) -> str:
         epochs = self.history
         loss = f", loss {epochs['loss'][-1]:.4g}" if epochs.height else ""
-        epoch = f"epoch {epochs.height}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
+        last = epochs["epoch"][-1] if epochs.height else 0
+        epoch = f"epoch {last}" + (f" of {self.spec.epochs}" if self.spec.steps is None else "")
         status = "paused" if self._heard.paused else self.status.value
         if self._heard.waiting and not self.status.over:
             status = "waits until another training on this cluster is over"

@@ -14,7 +14,7 @@ from ipywidgets import widget_serialization
 from lepton_nb.environment import mode
 from lepton_nb.errors import LeptonError
 from lepton_nb.figures.plotly_js import TRACES
-from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, equal, jsonable, raw, times
+from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, ends_of, equal, jsonable, raw
 from lepton_nb.figures.words import describe
 from lepton_nb.widgets.library import library
 from lepton_nb.widgets.pump import Pump
@@ -73,6 +73,14 @@ class LiveChart(anywidget.AnyWidget):
         self.on_msg(self._heard)
         self.observe(self._moved, "x_range")
 
+    @traitlets.validate("x_range")
+    def _check_range(self, proposal: Any) -> Any:
+        span = proposal["value"]
+        if span is not None and ends_of(span, dates=self.over_time) is None:
+            kind = "times, such as '2013-01-31 06:00'" if self.over_time else "numbers"
+            raise LeptonError(f"x_range={span!r} must be two {kind}; None shows all")
+        return span
+
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its traces."""
@@ -115,8 +123,8 @@ class LiveChart(anywidget.AnyWidget):
         where there is no such trace.
         """
         with self._changing:
-            if not 0 <= trace < len(self._series):
-                raise LeptonError(f"there is no trace {trace}; the chart has {len(self._series)}, counted from 0")
+            if not isinstance(trace, int) or not 0 <= trace < len(self._series):
+                raise LeptonError(f"there is no trace {trace!r}; the chart has {len(self._series)}, counted from 0")
             self._series[trace].append(x, y)
             self._stale.add(trace)
             self._revision += 1
@@ -177,11 +185,11 @@ class LiveChart(anywidget.AnyWidget):
 
     def _span(self, one: Series) -> tuple[float, float] | None:
         """What is shown of a trace's x axis; None: all of it."""
-        followed = one.axis == "xaxis" or (self._layout.get(one.axis) or {}).get("matches") == "x"
+        axis = self._layout.get(one.axis) or {}
+        followed = one.axis == "xaxis" or axis.get("matches") == "x" or (one.dates and self.over_time)
         if self.x_range is None or not followed:
             return None
-        ends = times([str(end) for end in self.x_range]) if one.dates else self.x_range
-        return None if ends is None else (float(min(ends)), float(max(ends)))
+        return ends_of(self.x_range, dates=one.dates)
 
     def _state(self) -> dict[str, Any]:
         """All that a view needs to begin with."""
@@ -290,7 +298,9 @@ class LiveChart(anywidget.AnyWidget):
 
 
 def check_traces(figure: go.Figure) -> None:
-    """Raises LeptonError for what the plotly.js of the package does not draw."""
+    """Raises LeptonError for what the plotly.js of the package does not draw, and for what is no figure."""
+    if not hasattr(figure, "data") or not hasattr(figure, "layout"):
+        raise LeptonError(f"a live chart shows a figure of Plotly (go.Figure), not a {type(figure).__name__}")
     for trace in figure.data:
         if trace.type not in TRACES and trace.type != "scattergl":
             raise LeptonError(

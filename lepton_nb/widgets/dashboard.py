@@ -220,6 +220,8 @@ def arrange(parts: int, layout: Layout | None) -> dict[str, list[str]]:
     if layout is None:
         pairs = [letters[at : at + 2] for at in range(0, parts, 2)]
         return {"": [letters] if parts == 1 else [pair if len(pair) == 2 else pair * 2 for pair in pairs]}
+    if not isinstance(layout, str | Mapping):
+        raise LeptonError(f"layout={layout!r} must be text such as 'AB\\nCC', or a mapping from tabs to such text")
     tabs = {"": layout} if isinstance(layout, str) else dict(layout)
     grids = {}
     for name, text in tabs.items():

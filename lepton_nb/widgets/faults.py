@@ -50,14 +50,15 @@ class Faults:
 
     def __init__(self) -> None:
         self.view = ipywidgets.VBox()
-        self._texts: list[str] = []
+        # Of each error that is shown: what was tried, its words and its box.
+        self._shown: list[tuple[str, str, ipywidgets.VBox]] = []
 
     def add(self, what: str, error: BaseException) -> None:
         """Show an error once, however often it comes."""
         message = str(error) or type(error).__name__
         said = message if isinstance(error, LeptonError) else f"{type(error).__name__}: {message}"
         text = f"Could not {what}: {said}"
-        if text in self._texts:
+        if text in self.texts:
             return
         trace = "".join(traceback.format_exception(error))
         words = ipywidgets.HTML(
@@ -68,20 +69,23 @@ class Faults:
         dismiss = ipywidgets.Button(description="Dismiss", tooltip="Take this message away")
         dismiss.layout.width = "auto"
         box = ipywidgets.VBox([words, ipywidgets.HBox([CopyButton(label="Copy traceback", text=trace), dismiss])])
-        dismiss.on_click(lambda _: self._drop(box, text))
-        self._texts = [*self._texts, text][-MOST:]
-        self.view.children = (*self.view.children, box)[-MOST:]
+        dismiss.on_click(lambda _: self._keep([one for one in self._shown if one[2] is not box]))
+        self._keep([*self._shown, (what, text, box)][-MOST:])
 
     def clear(self) -> None:
         """Take all away."""
-        self._texts = []
-        self.view.children = ()
+        self._keep([])
+
+    def drop(self, what: str) -> None:
+        """Take away the errors of what is tried again."""
+        self._keep([one for one in self._shown if one[0] != what])
 
     @property
     def texts(self) -> tuple[str, ...]:
         """What is shown, oldest first."""
-        return tuple(self._texts)
+        return tuple(text for _, text, _ in self._shown)
 
-    def _drop(self, box: ipywidgets.VBox, text: str) -> None:
-        self.view.children = tuple(one for one in self.view.children if one is not box)
-        self._texts = [one for one in self._texts if one != text]
+    def _keep(self, shown: list[tuple[str, str, ipywidgets.VBox]]) -> None:
+        if len(shown) != len(self._shown) or shown != self._shown:
+            self._shown = shown
+            self.view.children = tuple(box for _, _, box in shown)

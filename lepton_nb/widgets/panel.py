@@ -75,6 +75,8 @@ class Panel:
         made.layout.width = "auto"
 
         def clicked(_: Any) -> None:
+            # What the last try of it came to is told no longer.
+            self._faults.drop(label.lower())
             with self.guard(label.lower()):
                 on_click()
 
@@ -88,6 +90,7 @@ class Panel:
         """
 
         def run(_: Control) -> None:
+            self._faults.drop(what)
             with self.guard(what):
                 result = work()
                 if then is not None and not self.closed:

@@ -10,7 +10,7 @@ from lepton_nb.windowing.spec import CountingShape, GridShape, RollingShape, Ses
 
 
 def choices_of(spec: Spec) -> QueryChoices | None:
-    """The plain values of which `QueryChoices.query` makes this query; None where none do, as for your own functions."""
+    """The plain values of which `QueryChoices.query` makes this query; None where none do, as for custom ones."""
     if spec.shape is None:
         return None
     kind, sizes = _shape(spec.shape)

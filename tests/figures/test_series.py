@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import numpy as np
 import plotly.graph_objects as go
+import polars as pl
 import pytest
 
 from lepton_nb.errors import LeptonError
@@ -46,7 +47,9 @@ def test_times_grow_by_times_alone():
     one.append([datetime(2013, 1, 2)], [2])
     assert one.dates
     assert one.trace()["x"].tolist() == [datetime(2013, 1, 1), datetime(2013, 1, 2)]
-    with pytest.raises(LeptonError, match="as many times for x as numbers for y"):
+    one.append(pl.Series([datetime(2013, 1, 3)]), pl.Series([3]))
+    assert one.trace()["x"].tolist()[-1] == datetime(2013, 1, 3)
+    with pytest.raises(LeptonError, match="need times for x and numbers for y"):
         one.append([5.0], [2])
     with pytest.raises(LeptonError, match="as many times"):
         one.append([datetime(2013, 1, 2)], [2, 3])

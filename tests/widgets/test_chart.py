@@ -201,3 +201,18 @@ def test_what_cannot_be_drawn_is_named(chart):
         LiveChart(go.Figure(go.Surface(z=[[1]])))
     with pytest.raises(LeptonError, match="there is no trace 2; the chart has 2, counted from 0"):
         chart.append(2, [1], [1])
+    with pytest.raises(LeptonError, match="there is no trace 'a'"):
+        chart.append("a", [1], [1])
+    with pytest.raises(LeptonError, match="shows a figure of Plotly .*, not a dict"):
+        LiveChart({})
+
+
+def test_a_range_is_two_numbers_or_two_times(chart):
+    for wrong in ([1], [1, "x"], ["2013-01-01", "2013-01-02"], [0, float("nan")]):
+        with pytest.raises(LeptonError, match="must be two numbers; None shows all"):
+            chart.x_range = wrong
+    over_time = LiveChart(go.Figure(go.Scatter(x=["2013-01-01", "2013-01-02"], y=[1, 2])))
+    with pytest.raises(LeptonError, match="must be two times, such as '2013-01-31 06:00'"):
+        over_time.x_range = [5, "x"]
+    over_time.x_range = ["2013-01-01", "2013-01-02 12:00:00.5"]
+    over_time.close()

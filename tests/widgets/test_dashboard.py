@@ -45,6 +45,7 @@ def test_parts_have_their_places(parts, layout, grids):
         (3, "AB\nC", "must be equally long"),
         (1, "", "must be equally long"),
         (27, None, "up to 26 parts, not 27"),
+        (1, 5, "layout=5 must be text such as"),
     ],
 )
 def test_a_layout_that_cannot_be(parts, layout, message):

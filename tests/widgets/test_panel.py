@@ -38,6 +38,17 @@ def test_an_error_of_a_click_is_shown_with_its_fix_and_traceback_and_the_rest_wo
     assert len(panel._faults.view.children) == 1
 
 
+def test_an_error_goes_when_the_same_is_tried_again(panel):
+    fails = [True]
+    retried = panel.button("Start", lambda: 1 / 0 if fails.pop() else None)
+    panel.fail("stop", ValueError("other"))
+    retried.click()
+    assert len(panel._faults.texts) == 2
+    fails.append(False)
+    retried.click()
+    assert panel._faults.texts == ("Could not stop: ValueError: other",)
+
+
 def test_errors_of_others_say_their_kind_and_are_no_markup(panel):
     panel.fail("do <i>", ValueError("<script>"))
     (text,) = panel._faults.texts

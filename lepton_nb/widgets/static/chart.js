@@ -196,7 +196,9 @@ class View {
       layout[name] = axis.range ? { ...axis, range: [...axis.range] } : { autorange: true, ...axis };
     }
     const range = this.model.get("x_range");
-    if (range && !layout.xaxis.range) layout.xaxis = { ...layout.xaxis, range: [...range], autorange: false };
+    for (const name of range && !layout.xaxis.range ? this.followers(layout) : []) {
+      layout[name] = { ...layout[name], range: [...range], autorange: false };
+    }
     if (this.dark) {
       layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
@@ -229,13 +231,24 @@ class View {
     this.model.save_changes();
   }
 
+  // The x axes that show the range of the first: with times, all that have times.
+  followers(layout) {
+    const names = Object.keys(layout).filter((key) => /^xaxis\d*$/.test(key));
+    const timed = layout.xaxis?.type === "date";
+    return names.filter((name) => name === "xaxis" || (timed && layout[name].type === "date" && !layout[name].matches));
+  }
+
   showRange() {
     const range = this.model.get("x_range");
     const axis = this.plot._fullLayout?.xaxis;
     if (!axis) return;
     const same = range ? !axis.autorange && JSON.stringify(axis.range) === JSON.stringify(range) : axis.autorange;
     if (same) return;
-    const change = range ? { "xaxis.range": [...range], "xaxis.autorange": false } : { "xaxis.autorange": true };
+    const change = {};
+    for (const name of this.followers(this.plot._fullLayout)) {
+      if (range) change[`${name}.range`] = [...range];
+      change[`${name}.autorange`] = !range;
+    }
     this.plotly.relayout(this.plot, change);
   }
 
