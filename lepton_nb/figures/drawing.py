@@ -73,8 +73,16 @@ def compact(figure: go.Figure, height: int) -> go.Figure:
     """Make `figure` as low as `height` pixels, with its legend in a line above, for a place among others on a page."""
     figure.update_layout(
         height=height,
-        margin={"l": 64, "r": 16, "t": 56 if figure.layout.title.text else 34, "b": 48},
+        margin={"l": 64, "r": 16, "t": 84 if figure.layout.title.text else 34, "b": 48},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"},
-        title={"x": 0, "xanchor": "left", "xref": "paper", "y": 0.97, "yanchor": "top", "font": {"size": 15}},
+        title={
+            "x": 0,
+            "xanchor": "left",
+            "xref": "paper",
+            "y": 0.98,
+            "yref": "container",
+            "yanchor": "top",
+            "font": {"size": 15},
+        },
     )
     return figure

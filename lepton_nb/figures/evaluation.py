@@ -234,7 +234,7 @@ def residuals(target: Array, predictions: Scores, *, unit: str = "", title: str 
     outside = int(((together < low) | (together > high)).sum())
     if outside:
         words = f"{100 * outside / together.size:.2g} % of the rows lie outside of what is shown"
-        figure.add_annotation(text=words, showarrow=False, xref="paper", yref="paper", x=1, y=1, yanchor="bottom")
+        figure.add_annotation(text=words, showarrow=False, xref="paper", yref="paper", x=1, y=1, yanchor="top")
     return figure
 
 
