@@ -100,6 +100,10 @@ def test_a_real_cluster_tells_of_tasks_and_traffic_and_logs(cluster):
     with pytest.raises(lnb.ClusterError, match=r"no worker '7'; it has: 0, 1$") as caught:
         cluster.log(7)
     assert caught.value.name == "7"
+    # What they hold would be another test's surprise.
+    for future in (held, moved, failed):
+        future.release()
+    assert eventually(lambda: not client.futures)
 
 
 def test_a_lost_worker_is_told_with_the_reason_and_one_that_was_asked_to_end_is_not():

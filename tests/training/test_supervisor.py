@@ -2,6 +2,7 @@ import json
 import os
 import sys
 import textwrap
+import time
 
 import polars as pl
 import psutil
@@ -99,8 +100,11 @@ def test_a_rank_without_its_supervisor_takes_along_what_it_has_started(tmp_path)
         assert rank.stderr.readline() == b"started\n"
         rank.stdin.close()
         assert rank.wait(30) in (-9, ORPHANED)
-        rank.stderr.read()  # ends once nobody holds it open
-    assert gone(where)
+        rank.stderr.read()  # ends once nobody holds it open, which is a moment before the last of them is gone
+    deadline_s = time.monotonic() + 30
+    while not gone(where):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(

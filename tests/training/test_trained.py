@@ -51,7 +51,7 @@ def test_an_evaluation_has_what_its_figures_are_counted_from_and_the_rows_it_is_
     assert sample["day"].is_sorted()
     assert sample["observed"].cast(pl.Boolean).to_list() == sample["late"].to_list()
     assert sample["predicted"].to_list() == pytest.approx(run.predict(sample.drop("observed", "predicted")).tolist())
-    with pytest.raises(lnb.TrainingError, match="has no column 'late'"):
+    with pytest.raises(lnb.TrainingError, match="lacks the column 'late', which is the target"):
         run.trained.evaluation(fresh.drop("late"))
 
 
