@@ -11,6 +11,9 @@ from lepton_nb.environment import mode
 
 Bundle = Mapping[str, Any]
 
+# By this our extension of JupyterLab knows an output of ours whose view it may leave out, once the kernel is gone.
+MARK = "application/vnd.lepton-nb.live+json"
+
 
 def is_live() -> bool:
     """True where a reader can use what is displayed, False in a report and in a script."""
@@ -22,7 +25,7 @@ def bundle(view: Any, still: Bundle) -> Any:
     shown = view[0] if isinstance(view, tuple) else view
     if mode() == "app":
         return {**shown, "text/plain": still["text/plain"]}
-    return {**shown, **still} if mode() == "lab" else dict(still)
+    return {**shown, **still, MARK: {}} if mode() == "lab" else dict(still)
 
 
 @contextlib.contextmanager

@@ -282,6 +282,8 @@ class TrainingPanel(Panel):
 
     def _end(self, kept: KeptRun) -> None:
         """A run is over: evaluate it if there are rows for that, and show its last state."""
+        # A first evaluation loads the framework, and a notebook may be saved meanwhile.
+        self.settle()
         if kept.run.error is None and kept.run.step and kept.test is not None:
             kept.judge(kept.test, OWN_ROWS)
         self._refresh()

@@ -69,12 +69,29 @@ def test_a_cluster_is_started_and_a_model_trained_and_stopped_by_clicks_while_a_
         page.locator(".jp-LauncherCard:has-text('lepton_nb panels')").first.click()
         panel(page, "lepton_nb").get_by_role("tab", name="Streams").wait_for(timeout=PATIENT_MS)
         keep(page, "lab-5-launched")
-        assert visit.outside(server, server.replace("http:", "ws:")) == []
         assert visit.failed == []
         assert visit.errors == []
+        page.locator("li[role=tab]:has-text('panels.ipynb')").click()
+        # Opened again without the kernel that drew them, the last curves are there.
+        page.keyboard.press("Control+s")
+        page.locator("li.jp-mod-current[data-id] .jp-mod-dirty").wait_for(state="detached")
+        for kernel in page.request.get(f"{server}/api/kernels").json():
+            page.request.delete(f"{server}/api/kernels/{kernel['id']}", headers=cookie(page))
+        page.reload()
+        # The cluster's memory, and the losses.
+        page.locator(".jp-OutputArea .js-plotly-plot:has(.trace)").nth(1).wait_for(timeout=PATIENT_MS)
+        assert page.get_by_text("Error displaying widget").count() == 0
+        keep(page, "lab-6-opened-again")
+        assert visit.outside(server, server.replace("http:", "ws:")) == []
         running = psutil.Process().children(recursive=True)
     _, alive = psutil.wait_procs([one for one in running if "dask" in " ".join(_words(one))], timeout=30)
     assert alive == []
+
+
+def cookie(page):
+    """The header by which a page's own requests are known."""
+    tokens = [one["value"] for one in page.context.cookies() if one["name"] == "_xsrf"]
+    return {"X-XSRFToken": tokens[0]}
 
 
 def _words(process):

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lepton_nb.errors import ClusterError
+from lepton_nb.widgets.display import MARK
 from lepton_nb.widgets.panel import Panel
 
 
@@ -158,6 +159,6 @@ def test_in_lab_a_panel_is_live_and_leaves_a_figure_for_later(outputs, monkeypat
     panel._ipython_display_()
     assert not hasattr(panel, "waited")
     assert set(outputs[0]) == {
-        "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json", "text/plain",
+        "application/vnd.jupyter.widget-view+json", "application/vnd.plotly.v1+json", "text/plain", MARK,
     }  # fmt: skip
     panel.close()
