@@ -86,7 +86,8 @@ class WindowPanel(Panel):
         buttons = [self._start, self._stop, *([write] if self.form is not None else [])]
         self.body.children = [self._asking, ipywidgets.HBox(buttons), self._live, more]
         self._more = more
-        if self.form is not None:
+        # Of a stream that is there already, what it gives comes first.
+        if stream is None:
             self._asking.selected_index = 0
         self.every(REFRESH_S, self._draw)
         if stream is not None:
