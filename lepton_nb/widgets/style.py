@@ -33,6 +33,8 @@ STYLE = """<style>
   .lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
 }
 .lepton-panel .lm-TabBar-tab { color: var(--jp-ui-font-color0, inherit) !important; }
+.lepton-panel .jupyter-widget-Collapse-header, .lepton-panel .jupyter-widget-Collapse-header span {
+  color: var(--jp-ui-font-color0, inherit) !important; }
 .lepton-form { overflow: visible; }
 .lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
 .lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }
