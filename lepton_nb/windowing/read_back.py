@@ -7,6 +7,7 @@ from lepton_nb.windowing.aggregates import Aggregate, Quantile, SketchDistinct, 
 from lepton_nb.windowing.choices import FUNCTIONS, AggregateRow, QueryChoices
 from lepton_nb.windowing.durations import Length
 from lepton_nb.windowing.spec import CountingShape, GridShape, RollingShape, SessionShape, Shape, Spec
+from lepton_nb.windowing.written import length_text
 
 
 def choices_of(spec: Spec) -> QueryChoices | None:
@@ -32,10 +33,6 @@ def _duration(length_ns: int) -> str:
     return durations.text(length_ns) if length_ns else ""
 
 
-def _length(length: Length) -> str:
-    return f"{length.ns // durations.UNITS_NS['w']}w" if length.weeks else length.text
-
-
 def _shape(shape: Shape) -> tuple[str, dict[str, str | int | None]]:
     if isinstance(shape, SessionShape):
         return "session", {"gap": durations.text(shape.gap_ns)}
@@ -47,11 +44,11 @@ def _shape(shape: Shape) -> tuple[str, dict[str, str | int | None]]:
 
 
 def _grid(shape: GridShape) -> dict[str, str | int | None]:
-    sizes: dict[str, str | int | None] = {"size": _length(shape.size)}
+    sizes: dict[str, str | int | None] = {"size": length_text(shape.size)}
     if shape.kind != "tumbling":
-        sizes["every"] = _length(shape.every)
+        sizes["every"] = length_text(shape.every)
     if shape.offset not in (Length(), Length(weeks=True)):
-        sizes["offset"] = _length(shape.offset)
+        sizes["offset"] = length_text(shape.offset)
     return sizes | ({"tz": shape.zone} if shape.zone else {})
 
 

@@ -78,14 +78,15 @@ def _grid(shape: GridShape) -> str:
     if shape.inclusive:
         months = shape.every.months
         periods = shape.size.months // months if months else shape.size.ns // shape.every.ns
-        return call("sliding_inclusive", periods, _length(shape.every))
-    every = {} if shape.kind == "tumbling" else {"every": _length(shape.every)}
-    offset = {} if shape.offset in (Length(), Length(weeks=True)) else {"offset": _length(shape.offset)}
+        return call("sliding_inclusive", periods, length_text(shape.every))
+    every = {} if shape.kind == "tumbling" else {"every": length_text(shape.every)}
+    offset = {} if shape.offset in (Length(), Length(weeks=True)) else {"offset": length_text(shape.offset)}
     zone = {"tz": shape.zone} if shape.zone else {}
-    return call(shape.kind, _length(shape.size), **every, **offset, **zone)
+    return call(shape.kind, length_text(shape.size), **every, **offset, **zone)
 
 
-def _length(length: Length) -> str:
+def length_text(length: Length) -> str:
+    """A length as a query takes it; weeks stay weeks, which begin on Monday."""
     return f"{length.ns // durations.UNITS_NS['w']}w" if length.weeks else length.text
 
 
