@@ -257,10 +257,19 @@ class LiveChart(anywidget.AnyWidget):
         elif kind == "width":
             if self._resize(int(message["width"])):
                 self._pump.changed()
+        elif kind == "idle":
+            # Its answer, or a frame, was lost on the way: nothing else would tell.
+            if int(message["number"]) < self._pump.number:
+                self._send_again()
+            else:
+                self._pump.shown(int(message["number"]))
         elif kind == "again":
-            with self._changing:
-                self._whole = True
-            self._pump.changed()
+            self._send_again()
+
+    def _send_again(self) -> None:
+        with self._changing:
+            self._whole = True
+        self._pump.missed()
 
     def _greet(self, seen: int, width: int) -> None:
         """Take in a view that began with the state of revision `seen`."""

@@ -184,6 +184,26 @@ def test_a_view_that_lost_something_is_sent_all(chart, view):
     assert view.traces[0]["y"].tolist() == [1, 2, 5]
 
 
+def test_a_view_whose_last_answer_was_lost_is_sent_what_came_since(chart, view):
+    chart.append(0, [2], [5])
+    chart.append(0, [3], [6])
+    view.tell(kind="idle", number=view.frames[-1]["number"])
+    assert view.traces[0]["y"].tolist() == [1, 2, 5, 6]
+    frames = len(view.frames)
+    view.tell(kind="idle", number=view.frames[-1]["number"])
+    assert len(view.frames) == frames
+
+
+def test_a_view_that_a_frame_did_not_reach_is_sent_all(chart, view):
+    chart.append(0, [2], [5])
+    number = view.frames[-1]["number"]
+    view.answer()
+    chart.append(0, [3], [6])
+    view.tell(kind="idle", number=number)
+    assert view.frames[-1]["whole"]
+    assert view.traces[0]["y"].tolist() == [1, 2, 5, 6]
+
+
 def test_a_late_view_gets_the_state_of_now(chart, view, monkeypatch):
     chart.append(0, [2], [5])
     late = View(chart, monkeypatch)

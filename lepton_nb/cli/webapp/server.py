@@ -37,7 +37,8 @@ SOCKET_PATH_BYTES = 104
 # Errors of cells whose kernel was ended: it is interrupted first.
 _ENDED = ("KeyboardInterrupt", "DeadKernelError")
 # An app's notebook always runs afresh: nobody need have signed it.
-_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting")
+# The last: Jupyter's own pings, in milliseconds, which Tornado takes for seconds.
+_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting", "websocket_ping_timeout")
 _SOCKET_NAME_BYTES = len("/voila_12345678/kernel-12345678-1234-1234-1234-123456789012-ipc-12")
 
 
@@ -156,12 +157,11 @@ def make(spec: AppSpec) -> AppServer:
         # site could reach us by a name that it had made to point here.
         "allow_remote_access": bool(spec.token),
         "log_function": _log_request,
-        # In the unit that Jupyter takes it for; the default of its own is longer than it can be.
-        "ws_ping_timeout": 30_000,
     }
     # Voilà has no option for this class.
     notebook_renderer.VoilaExecutor = Executor
-    server.log.addFilter(_quiet)
+    for log in (server.log, logging.getLogger("tornado.general")):
+        log.addFilter(_quiet)
     # As SIGTERM, which Voilà handles: what is at work is finished first.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, server._handle_signal_stop)
