@@ -11,7 +11,7 @@ import ipywidgets
 from lepton_nb.cluster.choose import Backend
 from lepton_nb.cluster.history import ClusterHistory
 from lepton_nb.cluster.session import Cluster
-from lepton_nb.errors import ClusterError
+from lepton_nb.errors import ClusterError, LeptonError
 from lepton_nb.figures import cluster as figures
 from lepton_nb.widgets import cluster_words as words
 from lepton_nb.widgets.chart import LiveChart
@@ -202,6 +202,10 @@ class ClusterPanel(Panel):
 
     def _adapt(self) -> None:
         bounds = self._bounds.values()
+        if bounds["minimum"] > bounds["maximum"]:
+            fault = f"must be {bounds['minimum']} or more, as Adapt from is, not {bounds['maximum']}"
+            self._bounds.mark({"maximum": fault})
+            raise LeptonError(f"Adapt to {fault}")
         self._change("The cluster adapts.", "adapt the cluster", lambda cluster: cluster.adapt(**bounds))
 
     def _change(self, said: str, what: str, change: Callable[[Cluster], object]) -> None:
