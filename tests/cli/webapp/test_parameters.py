@@ -2,6 +2,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lepton_nb.cli.webapp import parameters
+from lepton_nb.cli.webapp.handlers import prelaunch
 from lepton_nb.cli.webapp.kernels import environment, without_token
 from lepton_nb.errors import ReportError
 from lepton_nb.reports.parameters import read_source
@@ -62,3 +63,10 @@ def test_a_kernel_is_told_nothing_of_others_and_no_token():
         "HOME": "/",
     }
     assert without_token("a=b%20c&d") == "a=b%20c&d"
+
+
+def test_an_app_has_no_words_that_are_for_reports_alone(tmp_path):
+    cells = [new_markdown_cell(tag, metadata={"tags": [tag]}) for tag in ("live-only", "report-only")]
+    notebook = new_notebook(cells=[*cells, new_code_cell("1", metadata={"tags": ["report-only"]})])
+    made = prelaunch(None, notebook, str(tmp_path))
+    assert [(cell.cell_type, cell.source) for cell in made.cells] == [("markdown", "live-only"), ("code", "1")]
