@@ -45,6 +45,21 @@ class Picked:
         return f"{of_each}; the {self.shown} busiest of {self.keys:,} keys, {by}"
 
 
+def told(picked: Picked, total: int, keys: Sequence[str]) -> str:
+    """Which of all `total` windows are shown, in words for who did not see them come."""
+    drawn = picked.table.height
+    if drawn == total:
+        return "the one window" if total == 1 else f"all {total:,} windows"
+    parts = []
+    if picked.shown < picked.keys:
+        by = f"by {picked.weight}" if picked.weight else "by number of windows"
+        parts.append(f"the {picked.shown} busiest of {picked.keys:,} values of {', '.join(keys)}, {by}")
+    longest = picked.table.group_by(list(map(named, keys))).len()["len"].max() if keys else drawn
+    if longest == picked.windows:
+        parts.append(f"the last {picked.windows:,} windows" + (" of each" if keys else ""))
+    return f"{'; '.join(parts)}: {drawn:,} of {total:,} windows"
+
+
 class Pick:
     """Picks the last `windows` windows of the `most_keys` busiest keys out of a stream's results, call by call.
 

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
     from lepton_nb.windowing.stream import StreamRun
 
+# For a report: of each key, so that the busiest together stay below what a figure draws.
+MOST_WINDOWS = 3_000
+# More results than that are not read back for a picture.
+MOST_ROWS_READ = 1_000_000
+
 
 class Watched:
     """Watches a stream, from its kept events on, until `close()`. It starts and stops nothing.
@@ -74,6 +79,20 @@ class Watched:
             picked = self._pick.of(recent)
         watermark = self.stream.watermark
         return live.windows(picked.table, value, self._pick.keys, watermark=watermark, unit=unit), picked.text
+
+    def all_results(self, value: str, *, unit: str = "") -> tuple[go.Figure, str]:
+        """As `results`, with all windows of the busiest keys, up to 3,000 each: for a report, which is drawn once."""
+        recent = self.stream.recent()
+        whole = recent
+        if self._last is not None and self._last.values["windows"] <= MOST_ROWS_READ:
+            # Of a run that went on where another stood, also what that one gave; some sinks cannot be read back.
+            with contextlib.suppress(WindowError):
+                whole = self.stream.table()
+        keys = recent.columns[: recent.columns.index(START)]
+        picked = live.Pick(keys, self._weight(recent), most_keys=self._most_keys, windows=MOST_WINDOWS).of(whole)
+        watermark = self.stream.watermark
+        figure = live.windows(picked.table, value, keys, watermark=watermark, unit=unit)
+        return figure, live.told(picked, whole.height, keys)
 
     def progress(self) -> go.Figure:
         """Throughput, lag, late rows and state over the seconds of the run."""

@@ -14,6 +14,7 @@ import ipywidgets
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.widgets.display import Shown, bundle, failing_the_cell, is_live
 from lepton_nb.widgets.faults import Faults
+from lepton_nb.widgets.still import Piece, words
 from lepton_nb.widgets.style import STYLE
 
 if TYPE_CHECKING:
@@ -161,6 +162,17 @@ class Panel:
         """What is seen, in words."""
         return self.title
 
+    def report(self, level: int = 2) -> Iterator[Piece]:
+        """What a report has of the panel, as outputs of a cell: words first, then figures. No controls.
+
+        level: that of the headings in it.
+        """
+        from lepton_nb.widgets.chart import LiveChart
+
+        yield words(self.summary())
+        for figure in self.figures():
+            yield LiveChart.still(figure)
+
     def wait(self) -> None:
         """Wait until what is shown is over; raises what it raised."""
 
@@ -174,17 +186,14 @@ class Panel:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        from lepton_nb.widgets.chart import LiveChart
-
         if is_live():
             self.opened()
             self._shown.append(Shown(self._bundle))
             return
         with failing_the_cell():
             self.wait()
-            for figure in self.figures():
-                display(LiveChart.still(figure), raw=True)
-            display({"text/plain": self.summary()}, raw=True)
+            for piece in self.report():
+                display(piece, raw=True)
 
 
 def _import_early() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -17,6 +17,7 @@ from lepton_nb.figures.watched import Watched
 from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
+from lepton_nb.widgets.still import Piece, heading, table, words
 from lepton_nb.widgets.tables import facts_html, table_html, table_text
 from lepton_nb.widgets.window_code import CodeView
 from lepton_nb.widgets.window_export import ExportView
@@ -36,6 +37,8 @@ REFRESH_S = 0.5
 ROWS_SHOWN = 8
 # Before that a run has no course to speak of.
 FEWEST_BATCHES = 3
+# What a report tells of a stream that has run, beside what came of it.
+TOLD = ("Rows read", "Results given", "Late", "Without time or key", "Unreadable")
 HINT = "Nothing runs yet. Choose what to read and what to compute, then start."
 
 
@@ -166,6 +169,24 @@ class WindowPanel(Panel):
         value = self._value(watched)
         results = [watched.results(value)[0]] if value else []
         return [*results, *([watched.progress()] if watched.batches >= FEWEST_BATCHES else [])]
+
+    def report(self, level: int = 2) -> Iterator[Piece]:
+        """What was computed and from how many rows, all windows, those that ended last, and how the stream ran."""
+        watched = self._watched
+        value = "" if watched is None or not watched.batches else self._value(watched)
+        if watched is None or not value:
+            yield from super().report(level)
+            return
+        facts = dict(watched.facts())
+        told = "; ".join(f"{label}: {facts[label]}" for label in TOLD if label in facts)
+        figure, which = watched.all_results(value)
+        figure.update_layout(title=f"{value} of each window", margin_t=60)
+        yield words(f"{self._words(watched)}\n{told}.\nDrawn: {which}.")
+        yield LiveChart.still(figure)
+        yield table(watched.last_rows(ROWS_SHOWN), "The windows that ended last")
+        if watched.batches >= FEWEST_BATCHES:
+            yield heading("How the stream ran", level)
+            yield LiveChart.still(watched.progress())
 
     def summary(self) -> str:
         """What is computed, how the stream stands, and the results that end last."""

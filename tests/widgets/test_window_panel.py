@@ -96,6 +96,11 @@ def test_the_form_starts_a_stream_and_shows_what_it_finds(panels):
     settled(panel)
     assert panel._results.figure.layout.yaxis.title.text == "rows"
     assert "Rows read: 60" in panel.summary()
+    said, figure, rows, *_ = panel.report()
+    assert "Rows read: 60; Results given: " in said["text/plain"]
+    assert "Drawn: all " in said["text/plain"]
+    assert figure["application/vnd.plotly.v1+json"]["data"]
+    assert "<caption>The windows that ended last</caption>" in rows["text/html"]
     assert "2020-01-01 19:00:00  2020-01-01 21:00:00" in panel.summary()
     assert panel._stop.disabled
     assert not panel._start.disabled
