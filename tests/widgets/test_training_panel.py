@@ -215,9 +215,7 @@ def test_a_run_of_code_is_adopted_and_left_alone_when_the_panel_closes(cluster):
     later.close()
 
 
-def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: shown.append(bundle))
+def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, outputs):
     rows = table().select("a", "b", "late")
     run = lnb.train(
         lnb.models.mlp((4,)), rows, target="late", epochs=2, batch_size=64, validation=rows, cluster=cluster
@@ -226,7 +224,7 @@ def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, monk
     panel._ipython_display_()
     panel.close()
     assert run.status is Status.FINISHED
-    figures, (words,) = shown[:-1], shown[-1:]
+    figures, (words,) = outputs[:-1], outputs[-1:]
     assert len(figures) == 2
     assert all("application/vnd.plotly.v1+json" in figure for figure in figures)
     assert words["text/plain"].startswith(f"TrainingRun {run.name}: finished, epoch 2 of 2, loss 0.")
