@@ -209,8 +209,8 @@ def _current(name: str | None, runs: Mapping[str, pl.DataFrame]) -> str:
 def _weight(current: bool) -> dict[str, float]:
     """How a line of the run to look at is drawn, or of another: thin, light, and above."""
     if current:
-        return {"width": 2.5, "marker": 6, "opacity": 1.0, "zorder": 1}
-    return {"width": 1.2, "marker": 3.5, "opacity": 0.75, "zorder": 2}
+        return {"width": 3.0, "marker": 7, "opacity": 1.0, "zorder": 1}
+    return {"width": 1.2, "marker": 3.5, "opacity": 0.85, "zorder": 2}
 
 
 def _label(column: str) -> str:
