@@ -110,6 +110,11 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         return self._heard.steps_done
 
     @property
+    def row_notes(self) -> tuple[str, ...]:
+        """Of the notes, those that say which rows are for what, and how many."""
+        return tuple(self._notes)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
         return (*self._notes, *(note for note in (self._team.note, self._heard.compiled, self._ended_early()) if note))
