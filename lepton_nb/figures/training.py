@@ -90,8 +90,9 @@ def compare(
         colour, weight = COLOURS[number % len(COLOURS)], _weight(name == current)
         if steps and name in steps:
             line = {"color": colour, "width": 1}
-            opacity = 0.45 if name == current else 0.25
-            _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", opacity=opacity, line=line)
+            # A legend with lines of each older run would leave little room for the curves.
+            look: dict[str, Any] = {"opacity": 0.45 if name == current else 0.25, "showlegend": name == current}
+            _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", line=line, **look)
         line = {"color": colour, "width": weight["width"]}
         look = {"mode": "lines+markers", "opacity": weight["opacity"], "zorder": weight["zorder"]}
         look["marker"] = {"size": weight["marker"]}

@@ -49,7 +49,9 @@ class Subject:
         return "same" if self.rows == other.rows else "other rows"
 
     def __str__(self) -> str:
-        return (self.target or "its target") + ("" if self.loss is None else f" by {self.loss.replace('_', ' ')}")
+        words = {"mse": "mean squared error"}
+        loss = "" if self.loss is None else f" by {words.get(self.loss, self.loss.replace('_', ' '))}"
+        return (self.target or "its target") + loss
 
 
 def _checksum(feed: Feed) -> int:

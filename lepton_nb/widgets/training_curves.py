@@ -118,7 +118,9 @@ class CurvesView:
         self.loss.show(compact(training_figures.compare(histories, steps, current=current), 340))
         column = self.column.value
         if column in OF_ALL:
-            tables = {name: run.steps if column in OF_STEPS else run.history for name, run in runs.items()}
+            # In this order each has the colour that it has above.
+            ordered = [*alike, *(name for name in runs if name not in alike)]
+            tables = {name: runs[name].steps if column in OF_STEPS else runs[name].history for name in ordered}
         else:
             tables = steps if column in OF_STEPS else histories
         having = {name: one for name, one in tables.items() if column in one.columns}
