@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
+    from lepton_nb.training.saved import load
     from lepton_nb.training.sweep import sweep
     from lepton_nb.training.train import train
-    from lepton_nb.training.trained import load
     from lepton_nb.widgets.chart import LiveChart
     from lepton_nb.widgets.cluster_panel import ClusterPanel
     from lepton_nb.widgets.dashboard import Dashboard
@@ -87,7 +87,7 @@ _NAMES = {
     "distinct": "lepton_nb.windowing.functions",
     "first": "lepton_nb.windowing.functions",
     "last": "lepton_nb.windowing.functions",
-    "load": "lepton_nb.training.trained",
+    "load": "lepton_nb.training.saved",
     "max": "lepton_nb.windowing.functions",
     "mean": "lepton_nb.windowing.functions",
     "min": "lepton_nb.windowing.functions",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from lepton_nb.errors import TrainingError
 from lepton_nb.figures.palette import COLOURS, GREY
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Array = npt.NDArray[Any]
+# What each model gave, by its name.
+Scores = Mapping[str, Array]
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -21,6 +25,13 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 def text(words: object) -> str:
     """Words of a user as Plotly shows them: it reads some tags of HTML, and these are none."""
     return html.escape(str(words), quote=False)
+
+
+def named(scores: Scores) -> Scores:
+    """The scores; raises TrainingError where they are not given by the name of a model."""
+    if not isinstance(scores, Mapping) or not scores:
+        raise TrainingError("scores must name at least one model; give {'name': scores}")
+    return scores
 
 
 def style(number: int) -> dict[str, str]:

@@ -63,13 +63,19 @@ def loss_curves(history: pl.DataFrame, *, title: str = "") -> go.Figure:
 
 
 def compare(
-    histories: Mapping[str, pl.DataFrame], steps: Mapping[str, pl.DataFrame] | None = None, *, title: str = ""
+    histories: Mapping[str, pl.DataFrame],
+    steps: Mapping[str, pl.DataFrame] | None = None,
+    *,
+    current: str | None = None,
+    title: str = "",
 ) -> go.Figure:
     """Loss of several runs against the optimizer step: a colour for each, solid in training, dashed in validation.
 
     histories: name → `TrainingRun.history`; steps: name → `TrainingRun.steps`, drawn faintly behind, so that something
-    is seen before the first epoch is over. Earlier runs have wider lines, and show below others on the same numbers.
-    Raises TrainingError if there is no run, a name in `steps` that is not in `histories`, or a column is missing.
+    is seen before the first epoch is over. current: the run to look at, by default the last; the lines of the others
+    are thin and light, and lie above its own, so that they show on the same numbers too.
+    Raises TrainingError if there is no run, a name in `steps` or `current` that is not in `histories`, or a column is
+    missing.
     """
     import plotly.graph_objects as go
 
@@ -78,17 +84,21 @@ def compare(
     for name in steps or {}:
         if name not in histories:
             raise TrainingError.unknown("run", name, [*histories])
+    current = _current(current, histories)
     figure = go.Figure()
     for number, (name, history) in enumerate(histories.items()):
-        colour, width = COLOURS[number % len(COLOURS)], _width(number, len(histories))
+        colour, weight = COLOURS[number % len(COLOURS)], _weight(name == current)
         if steps and name in steps:
             line = {"color": colour, "width": 1}
-            _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", opacity=0.45, line=line)
-        line = {"color": colour, "width": width}
-        _add_loss(figure, history, "loss", f"{name}, training", mode="lines+markers", line=line)
+            # A legend with lines of each older run would leave little room for the curves.
+            look: dict[str, Any] = {"opacity": 0.45 if name == current else 0.25, "showlegend": name == current}
+            _add_loss(figure, steps[name], "loss", f"{name}, step by step", mode="lines", line=line, **look)
+        line = {"color": colour, "width": weight["width"]}
+        look = {"mode": "lines+markers", "opacity": weight["opacity"], "zorder": weight["zorder"]}
+        look["marker"] = {"size": weight["marker"]}
+        _add_loss(figure, history, "loss", f"{name}, training", line=line, **look)
         if "validation_loss" in history.columns and history["validation_loss"].count():
-            line = {"color": colour, "width": width, "dash": "dash"}
-            _add_loss(figure, history, "validation_loss", f"{name}, validation", mode="lines+markers", line=line)
+            _add_loss(figure, history, "validation_loss", f"{name}, validation", line={**line, "dash": "dash"}, **look)
     lay_out(figure, title, "step", "loss")
     figure.update_xaxes(rangemode="tozero")
     return figure
@@ -98,13 +108,15 @@ def curves(
     tables: Mapping[str, pl.DataFrame] | pl.DataFrame,
     *columns: str,
     against: Literal["step", "epoch", "elapsed_s"] = "step",
+    current: str | None = None,
     title: str = "",
 ) -> go.Figure:
     """Any columns of one or several runs' histories, such as "gradient_norm" or "validation_auc".
 
-    tables: `run.history` or `run.steps`, or name → such a table. What is null leaves no gap. A line of more than 2,000
-    points is thinned so that it looks the same; numbers above 0 that differ a hundredfold are on a
-    logarithmic axis. Raises TrainingError if there is no run or no column, or a table lacks one.
+    tables: `run.history` or `run.steps`, or name → such a table; current: the run to look at, as in `compare`. What is
+    null leaves no gap. A line of more than 2,000 points is thinned so that it looks the same; numbers above 0 that
+    differ a hundredfold are on a logarithmic axis. Raises TrainingError if there is no run, no column or no `current`
+    of that name, or a table lacks a column.
     """
     import plotly.graph_objects as go
 
@@ -113,9 +125,11 @@ def curves(
         raise TrainingError("tables must name at least one run; give {'name': run.history}, or run.history alone")
     if not columns:
         raise TrainingError("which column is to be drawn? give its name, such as 'loss'")
+    current = _current(current, runs)
     figure = go.Figure()
     drawn = []
-    for number, (name, table) in enumerate(runs.items()):
+    for name, table in runs.items():
+        weight = _weight(name == current)
         for column in columns:
             for needed in (against, column):
                 if needed not in table.columns:
@@ -131,7 +145,10 @@ def curves(
                 y=y[kept],
                 mode="lines+markers" if kept.size <= 50 else "lines",
                 name=(f"{text(name)}, {label}" if len(columns) > 1 else text(name)) if name else label,
-                line={**style(len(figure.data)), "width": _width(number, len(runs))},
+                line={**style(len(figure.data)), "width": weight["width"]},
+                marker={"size": weight["marker"]},
+                opacity=weight["opacity"],
+                zorder=weight["zorder"],
                 hovertemplate=f"{_label(against)} %{{x:,.4~g}}: %{{y:,.4~g}}",
             )
     wanted = dict.fromkeys(_label(column.removeprefix("validation_")) for column in columns)
@@ -184,9 +201,17 @@ def throughput(usage: pl.DataFrame, *, title: str = "") -> go.Figure:
     return figure
 
 
-def _width(number: int, count: int) -> int:
-    """Of a line: earlier runs have wider ones, and show below others on the same numbers."""
-    return 2 + 2 * min(3, count - 1 - number)
+def _current(name: str | None, runs: Mapping[str, pl.DataFrame]) -> str:
+    if name is not None and name not in runs:
+        raise TrainingError.unknown("run", name, [*runs])
+    return [*runs][-1] if name is None else name
+
+
+def _weight(current: bool) -> dict[str, float]:
+    """How a line of the run to look at is drawn, or of another: thin, light, and above."""
+    if current:
+        return {"width": 3.0, "marker": 7, "opacity": 1.0, "zorder": 1}
+    return {"width": 1.2, "marker": 3.5, "opacity": 0.85, "zorder": 2}
 
 
 def _label(column: str) -> str:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import numpy as np
 import numpy.typing as npt
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import checkpoint
+from lepton_nb.training import checkpoint, models
 from lepton_nb.training.conductor import Plan
 from lepton_nb.training.feeds import Feed
 from lepton_nb.training.pace import WORTH_SAYING, Pace, time_of, workers
@@ -91,6 +92,21 @@ class Team:
             return plan
         arrays = {name: array for name, array in plan.arrays.items() if name != CHOOSE}
         return replace(plan, least=1, most=self._pace.best, arrays=arrays)
+
+
+def job_of(model: models.Model, spec: TrainingSpec, own: bool) -> bytes:
+    """What the ranks are to do, as bytes; own: checkpoints are only for the run's restarts.
+
+    Raises TrainingError for a model that cannot be sent to the workers.
+    """
+    try:
+        job: bytes = cloudpickle.dumps({"model": model, "spec": spec, "own_checkpoints": own})
+    except Exception as error:  # whatever the parts of the model raise
+        raise TrainingError(
+            f"the model cannot be sent to the workers: {error}; give a function that builds it there, "
+            "and open files, locks and the like inside of it"
+        ) from error
+    return job
 
 
 def first_plan(

@@ -1,4 +1,4 @@
-"""How well a model does on rows that it was not trained on: figures, and what they were counted from."""
+"""How well a model does on some rows: figures, and what they were counted from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class Evaluation:
     """What `Trained.evaluation` gives.
 
     metrics: see `metrics.evaluate`. target: (rows,) or (rows, steps); predictions: as `Trained.predict` gives them.
-    rows: the table that they are of, row by row, None where there was none.
+    rows: the table that they are of, row by row, None where there was none. learnt: the share, from 0 to 1, of these
+    rows that the model has learnt from, estimated where there are many, None where that is not known.
     """
 
     task: Task
@@ -25,6 +26,7 @@ class Evaluation:
     target: Array
     predictions: Array
     rows: pl.DataFrame | None
+    learnt: float | None = None
 
     def sample(self, count: int = 10, seed: int = 0) -> pl.DataFrame:
         """Some rows, drawn at random and in their order: observed, predicted, and the columns of the table.

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_nb.errors import TrainingError
-from lepton_nb.training import metrics
+from lepton_nb.training import metrics, saved
 from lepton_nb.training.spec import Task
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def _compare(
 
 def _told(trained: Trained, wanted: Wanted, target: Path, expected: Numbers) -> dict[str, Any]:
     """What a stranger needs to feed the file; the preparation as model.json of a saved model holds it."""
-    saved = trained._told()
+    told = saved.told(trained)
     per_row = expected.shape[1:-1] if wanted.task is not None and wanted.last_is_one else expected.shape[1:]
     width = int(expected.shape[-1])
     used = {"onnx": ("onnx", "onnxscript"), "saved_model": ("tensorflow",)}.get(wanted.format, ())
@@ -268,13 +268,13 @@ def _told(trained: Trained, wanted: Wanted, target: Path, expected: Numbers) -> 
         "output": {"name": wanted.output, "dtype": wanted.dtype, "shape": ["rows", *per_row]},
         "task": trained.task,
         "classes": {"multiclass": width, "binary": 2}.get(trained.task),
-        "features": saved["features"],
-        "target": saved["target"],
-        "preparation": saved["preparation"],
-        "divisor": saved["divisor"],
-        "model": saved["model"],
-        "framework": saved["framework"],
-        "versions": {**saved["versions"], **{name: importlib.metadata.version(name) for name in used}},
+        "features": told["features"],
+        "target": told["target"],
+        "preparation": told["preparation"],
+        "divisor": told["divisor"],
+        "model": told["model"],
+        "framework": told["framework"],
+        "versions": {**told["versions"], **{name: importlib.metadata.version(name) for name in used}},
     }
 
 

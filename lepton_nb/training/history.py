@@ -43,6 +43,14 @@ class History:
         self._epochs: dict[int, Mapping[str, Any]] = {}
         self._steps: dict[int, Mapping[str, Any]] = {}
 
+    def begin_with(self, other: History) -> None:
+        """Take the rows of `other`, in place of none; rows of the same steps and epochs may come again."""
+        with other._lock:
+            epochs, steps = dict(other._epochs), dict(other._steps)
+        with self._lock:
+            self._epochs = epochs | self._epochs
+            self._steps = steps | self._steps
+
     def add_epoch(self, row: Mapping[str, Any]) -> None:
         """Keep one row of EPOCH_SCHEMA; names that it lacks are null."""
         with self._lock:

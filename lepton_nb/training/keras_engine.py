@@ -15,12 +15,9 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import arrays, keras_setup, metrics, tokens
 from lepton_nb.training.batches import Array, Batch
 from lepton_nb.training.engine import FIGURE, Outcome, Wishes, other_rows
+from lepton_nb.training.keras_graphs import Graphs
 from lepton_nb.training.keras_group import Group
-from lepton_nb.training.keras_loss import figure_sum, fitting, loss_sum
 from lepton_nb.training.spec import Task, TrainingSpec
-
-# The loss, what the batch counts, and the wishes.
-_FACTS = 2 + len(Wishes._fields)
 
 
 class KerasEngine:
@@ -48,7 +45,7 @@ class KerasEngine:
     @property
     def gradients(self) -> int:
         """Of all weights that are trained."""
-        return sum(self._sizes)
+        return self._graphs.gradients
 
     def output_shape(self, features: Array) -> tuple[int, ...]:
         """The shape of the model's output."""
@@ -72,25 +69,9 @@ class KerasEngine:
     def begin(self, task: Task, weights: Array | None, target: tuple[int, ...]) -> None:
         """The graphs of a step and of validation."""
         self._task = task
-        self._weights = None if weights is None else tf.constant(weights, self._dtype)
-        self._learnt = self.model.trainable_variables
-        self._sizes = [int(np.prod(value.shape)) for value in self._learnt]
-        run = self._group.strategy.run
-        # One graph each, whatever the number of rows: ranks with shares of other sizes must meet in the same sum.
-        rows = [tf.TensorSpec([None, *self._shape], self._dtype), tf.TensorSpec([None, *target], self._dtype)]
-        # In one tensor, as each that is handed in costs time: the rows of the whole batch, whether these count, wishes.
-        taken = [*rows, tf.TensorSpec([2 + len(Wishes._fields)], self._dtype)]
-        flat = tf.TensorSpec([sum(self._sizes) + _FACTS], self._dtype)
-        # With the norm and without: it is a good part of a small step, and few ask for it.
-        self._whole, self._quiet = (
-            tf.function(
-                lambda *given, told=told: run(self._step, (told, *given)), input_signature=taken, autograph=False
-            )
-            for told in (True, False)
+        self._graphs = Graphs(
+            self.model, self._optimizer, self._group, self._spec, task, weights, rows=(self._shape, target)
         )
-        self._part = tf.function(lambda *given: run(self._flat, given), input_signature=taken, autograph=False)
-        self._end = tf.function(lambda values: run(self._finish, (values,)), input_signature=[flat], autograph=False)
-        self._look = tf.function(self._measure, input_signature=rows, autograph=False)
 
     def step(self, batch: Batch, rate: float, wishes: Wishes, clip_norm: float | None, *, tell: bool) -> Outcome:
         """One graph, or one for each piece and one for the sum and the optimizer's step."""
@@ -103,10 +84,10 @@ class KerasEngine:
             # One row of zeros, which counts nothing: all ranks must meet in the same graph.
             features, target = np.zeros((1, *features.shape[1:])), np.zeros((1, *target.shape[1:]))
         x, y = self._tensor(features), self._tensor(target)
-        whole = self._whole if tell or clip_norm is not None else self._quiet
+        whole = self._graphs.whole if tell or clip_norm is not None else self._graphs.quiet
         found = self._group.meet(lambda: self._run(whole, x, y, said).numpy())
         mean, counts, *together, norm = found.tolist()
-        counted = batch.rows if self._weights is None else counts * batch.rows
+        counted = counts * batch.rows if self._graphs.weighted else batch.rows
         return Outcome(mean, float(counted), Wishes(*(value > 0 for value in together)), norm if tell else None)
 
     def validate(self, pieces: Iterator[tuple[Array, Array]], rows: int) -> dict[str, float]:
@@ -114,7 +95,7 @@ class KerasEngine:
         sums = np.zeros(2)
         seen: list[tuple[Array, Array]] = []
         for features, target in pieces:
-            found, output = self._look(self._tensor(features), self._tensor(target))
+            found, output = self._graphs.look(self._tensor(features), self._tensor(target))
             sums += found.numpy() / max(1, int(np.prod(target.shape[1:])))
             if self._spec.metrics:
                 seen.append((output.numpy(), target.reshape(-1)))
@@ -131,7 +112,7 @@ class KerasEngine:
 
         def act() -> None:
             for start, stop in self._pieces(len(x)):
-                self._part(x[start:stop], y[start:stop], said).numpy()
+                self._graphs.part(x[start:stop], y[start:stop], said).numpy()
 
         try:
             yield act
@@ -157,7 +138,7 @@ class KerasEngine:
 
     def not_finite(self) -> str | None:
         """The first such weight."""
-        for value in self._learnt:
+        for value in self.model.trainable_variables:
             if not np.isfinite(value.numpy()).all():
                 return str(value.path)
         return None
@@ -231,75 +212,15 @@ class KerasEngine:
             return whole(x, y, self._constant(said))
         flat: Any = None
         for start, stop in self._pieces(len(x)):
-            part = self._part(x[start:stop], y[start:stop], self._constant(said))
+            part = self._graphs.part(x[start:stop], y[start:stop], self._constant(said))
             flat = part if flat is None else flat + part
             said = (*said[:2], *Wishes())
-        return self._end(flat)
+        return self._graphs.end(flat)
 
     def _pieces(self, rows: int) -> list[tuple[int, int]]:
         """Where each of the `accumulation` pieces of a share begins and ends, without empty ones."""
         edges = np.linspace(0, rows, self._spec.accumulation + 1).round().astype(int)
         return [(start, stop) for start, stop in itertools.pairwise(edges.tolist()) if stop > start]
-
-    def _flat(self, *given: Any) -> Any:
-        """Of one piece, in one tensor: the gradient and its facts."""
-        *gradient, facts = self._pass(*given)
-        return tf.concat([*(tf.reshape(part, [-1]) for part in gradient), facts], axis=0)
-
-    def _pass(self, x: Any, y: Any, said: Any) -> list[Any]:
-        """Of one piece: the gradient by weight, and in one tensor its loss, what it counts, and the wishes."""
-        total, kept, wish = said[0], said[1] > 0, said[2:]
-        counts = tf.zeros([], self._dtype)
-        rows = tf.cast(tf.shape(x)[0], self._dtype)
-        values = rows / tf.cast(tf.size(y), self._dtype)
-        with tf.GradientTape() as tape:
-            output, wanted = fitting(self.model(x, training=True), y, self._task)
-            weights = None if self._weights is None else tf.gather(self._weights, tf.cast(wanted, tf.int64))
-            # Each rank divides by the rows of all of them, so that the sum over ranks is the mean's gradient.
-            loss = loss_sum(output, wanted, self._task, weights) * values / total
-            if self.model.losses:
-                loss += tf.add_n([tf.cast(part, self._dtype) for part in self.model.losses]) * rows / total
-            loss = tf.where(kept, loss, tf.zeros_like(loss))
-        if weights is not None:
-            counts = tf.where(kept, tf.reduce_sum(weights) * values / total, counts)
-        found = tape.gradient(loss, self._learnt, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        gradient = [tf.convert_to_tensor(part) for part in found]
-        for part, value in zip(gradient, self._learnt, strict=True):
-            part.set_shape(value.shape)  # the graph does not always know it, as with a recurrent layer
-        return [*gradient, tf.concat([[loss, counts], wish], axis=0)]
-
-    def _step(self, told: bool, *given: Any) -> Any:
-        return self._apply(self._group.sum_in_step(self._pass(*given)), told=told)
-
-    def _finish(self, flat: Any) -> Any:
-        """The step of pieces that were added up: see `_flat`."""
-        *parts, facts = tf.split(self._group.sum_in_step(flat), [*self._sizes, _FACTS])
-        gradient = [tf.reshape(part, value.shape) for part, value in zip(parts, self._learnt, strict=True)]
-        return self._apply([*gradient, facts])
-
-    def _apply(self, added: list[Any], *, told: bool = True) -> Any:
-        """The optimizer's step with what `_pass` gave, added up over the ranks: loss, counted, wishes, and the norm.
-
-        told: whether the norm is wanted; it is 0 otherwise.
-        """
-        *whole, facts = added
-        if self._weights is not None:
-            whole = [part / facts[1] for part in whole]
-            facts = tf.concat([facts[:1] / facts[1], facts[1:]], axis=0)
-        norm = tf.linalg.global_norm(whole) if told else tf.zeros([], self._dtype)
-        if self._spec.clip_norm is not None:
-            shorter = tf.where(norm > self._spec.clip_norm, self._spec.clip_norm / norm, 1.0)
-            whole = [part * shorter for part in whole]
-        if self._spec.weight_decay and self._spec.optimizer != "adamw":
-            decay = self._spec.weight_decay
-            whole = [part + decay * tf.convert_to_tensor(v) for part, v in zip(whole, self._learnt, strict=True)]
-        self._optimizer.apply(whole, self._learnt)
-        return tf.concat([facts, [norm]], axis=0)
-
-    def _measure(self, x: Any, y: Any) -> Any:
-        output, wanted = fitting(self.model(x, training=False), y, self._task)
-        loss = tf.cast(loss_sum(output, wanted, self._task), tf.float64)
-        return tf.stack([loss, figure_sum(output, wanted, self._task)]), output
 
     def _metrics(self, seen: list[tuple[Array, Array]]) -> dict[str, float]:
         """Each metric over the rows of all ranks."""

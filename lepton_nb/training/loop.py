@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,10 @@ from lepton_nb.errors import TrainingError
 from lepton_nb.training import identity, schedules
 from lepton_nb.training.batches import Batch, Source
 from lepton_nb.training.channel import Channel
-from lepton_nb.training.checkpoint import Store
 from lepton_nb.training.cost import Meter
 from lepton_nb.training.early import EarlyLook, compile_at_once
 from lepton_nb.training.engine import Engine, Outcome, Wishes, class_weights
+from lepton_nb.training.keeper import Keeper
 from lepton_nb.training.pace import measure
 from lepton_nb.training.sharding import steps_per_epoch
 from lepton_nb.training.spec import Task, TrainingSpec
@@ -26,8 +25,6 @@ from lepton_nb.training.teller import Teller
 
 MEASURE_EVERY_S = 1.0
 VALIDATION_BATCH = 8192
-# How often a run writes checkpoints that are only for its own restarts.
-OWN_EVERY_S = 2.0
 # What a checkpoint holds of a loop, by name.
 _KEPT = ("epoch", "batch", "loss_of_epoch", "rows_of_epoch", "best_loss", "epochs_since_best")
 
@@ -48,8 +45,6 @@ class Loop:
         meter: Meter | None = None,
     ) -> None:
         self._spec = spec
-        # Nobody but the run itself will read them.
-        self._own = own_checkpoints
         self._meter = meter
         self._measured_s = time.monotonic()
         self.engine = engine
@@ -69,19 +64,20 @@ class Loop:
         # The epoch, the batch within it, and that epoch's loss and what it counts so far.
         self._epoch = self._batch = 0
         self._loss_of_epoch = self._rows_of_epoch = 0.0
-        # Up to which step, and when, a checkpoint was written.
-        self._saved_step = -1
-        self._saved_s = time.monotonic()
         self._wanted = Wishes()
         self._pauses = 0
         self._elapsed_before_s = 0.0
         self._identity = identity.of(spec, train, engine)
-        self.state: bytes | None = None
         if resume is not None:
             self._restore(engine.unpack(resume))
-        self._store: Store | None = None
-        if spec.checkpoint is not None and engine.rank == 0:
-            self._store = Store(Path(spec.checkpoint), spec.keep_checkpoints)
+        # Last, as it makes a folder.
+        saved = -1 if resume is None else self.step
+        self._keeper = Keeper(spec, engine.rank, own=own_checkpoints, step=saved)
+
+    @property
+    def state(self) -> bytes | None:
+        """From which the run can go on, where it was stopped, on rank 0."""
+        return self._keeper.state
 
     def best_workers(self) -> int:
         """How many ranks would be quickest, measured and told; every rank calls this, before `run`."""
@@ -99,7 +95,7 @@ class Loop:
         self._teller.again()
         while not self.stopped and not self._finished:
             self._run_epoch()
-        if self.step != self._saved_step and (self.stopped or not self._own):
+        if self.step != self._keeper.step and (self.stopped or not self._keeper.own):
             self._save(keep=self.stopped)
         if self._best_weights is not None and not self.stopped:
             self.engine.put_weights(self._best_weights)
@@ -210,13 +206,7 @@ class Loop:
             self._channel.send("cost", report=self._meter.read())
 
     def _wishes(self) -> Wishes:
-        # By rank 0's clock alone, as all must write at the same step.
-        own = self._own and self.engine.rank == 0
-        return Wishes(
-            self._channel.stopping,
-            self._channel.pauses > self._pauses,
-            own and time.monotonic() - self._saved_s >= OWN_EVERY_S,
-        )
+        return Wishes(self._channel.stopping, self._channel.pauses > self._pauses, self._keeper.wishes)
 
     def _look(self) -> float:
         """Look, once, whether steps could be quicker; the seconds that it took."""
@@ -260,20 +250,14 @@ class Loop:
         return True
 
     def _due(self, *, epoch_over: bool = False) -> bool:
-        """Whether a checkpoint is to be written now; the same on every rank."""
-        if self._own:
-            return self._wanted.save
-        every = self._spec.checkpoint_every_steps
-        return epoch_over if every is None else self.step % every == 0
+        return self._keeper.due(self.step, wished=self._wanted.save, epoch_over=epoch_over)
 
     def _save(self, *, best: bool = False, keep: bool = False) -> None:
         """Write a checkpoint, if any are wanted; all ranks do this at the same step. keep: hold it in `state` too."""
-        if self._spec.checkpoint is None and not keep:
+        if not self._keeper.begin(self.step, keep=keep):
             return
         engine = self.engine
         state = engine.state()
-        self._saved_step = self.step
-        self._saved_s = time.monotonic()
         if engine.rank != 0:
             return
         self._teller.flush()
@@ -284,20 +268,17 @@ class Loop:
                 "position": {name: getattr(self, f"_{name}") for name in _KEPT} | self._teller.position(),
                 "elapsed_s": time.monotonic() - self._began_s,
                 # The run itself has heard it, and needs it from nobody when it starts again.
-                "told": {"steps": [], "epochs": []} if self._own and not keep else self._teller.told,
+                "told": {"steps": [], "epochs": []} if self._keeper.own and not keep else self._teller.told,
                 "best_weights": self._best_weights,
                 "engine": state,
             }
         )
-        if self._store is not None:
-            self._store.save(self.step, packed, best=best)
-        if keep:
-            self.state = packed
+        self._keeper.put(packed, best=best, keep=keep)
 
     def _restore(self, state: dict[str, Any]) -> None:
         identity.check(state["identity"], self._identity)
         self._best_weights = state["best_weights"]
-        self.step = self._saved_step = state["step"]
+        self.step = state["step"]
         for name in _KEPT:
             setattr(self, f"_{name}", state["position"][name])
         self._elapsed_before_s = state["elapsed_s"]

@@ -59,8 +59,8 @@ _lock = threading.Lock()
 
 
 def pack(trained: Trained) -> Parcel:
-    """`trained` without its history. Raises TrainingError where it cannot be sent."""
-    bare = dataclasses.replace(trained, history=pl.DataFrame(), steps=pl.DataFrame(), facts={}, _model=None)
+    """`trained` without its history and the rows that it knows. Raises TrainingError where it cannot be sent."""
+    bare = dataclasses.replace(trained, history=pl.DataFrame(), steps=pl.DataFrame(), facts={}, known=None, _model=None)
     try:
         content: bytes = cloudpickle.dumps(bare)
     except Exception as error:  # whatever the parts of the model raise

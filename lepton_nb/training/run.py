@@ -9,19 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import cloudpickle
-
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import TrainingError
 from lepton_nb.events import Status
 from lepton_nb.training import models
-from lepton_nb.training.attempts import Restarts, Team, first_plan, from_checkpoint
-from lepton_nb.training.conductor import conduct
+from lepton_nb.training.attempts import Restarts, Team, first_plan, job_of
 from lepton_nb.training.cost import Cost
+from lepton_nb.training.course import Course
 from lepton_nb.training.feeds import Feed
 from lepton_nb.training.heard import Heard
+from lepton_nb.training.known_rows import KnownRows
 from lepton_nb.training.spec import Task, TrainingSpec
 from lepton_nb.training.steering import Steering
+from lepton_nb.training.subject import Subject
 from lepton_nb.training.tracking import Tracker, Tracking, TrackingWarning
 from lepton_nb.training.trained import Trained
 
@@ -35,17 +35,8 @@ if TYPE_CHECKING:
     from lepton_nb.data.transform import Prepared
 
 _numbers = itertools.count(1)
-
-
-def _pickled(model: models.Model, spec: TrainingSpec, own: bool) -> bytes:
-    try:
-        job: bytes = cloudpickle.dumps({"model": model, "spec": spec, "own_checkpoints": own})
-    except Exception as error:  # whatever the parts of the model raise
-        raise TrainingError(
-            f"the model cannot be sent to the workers: {error}; give a function that builds it there, "
-            "and open files, locks and the like inside of it"
-        ) from error
-    return job
+# What the rows of a part are for.
+_USES = {"train": "to learn from", "validation": "to validate"}
 
 
 class TrainingRun(BackgroundRun["TrainingRun"]):
@@ -65,17 +56,20 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         resumed: bytes | None = None,
         own: Scratch | None = None,
         trackers: Sequence[Tracker] = (),
+        before: TrainingRun | None = None,
     ) -> None:
         super().__init__(self._conduct, name=f"training-{next(_numbers)}")
         self.spec = spec.without_data()
         self._described = model
-        self._job = _pickled(model, self.spec, own is not None)
+        self._job = job_of(model, self.spec, own is not None)
         self._reader = feeds["train"].reader
         self._cluster = cluster
         self._total_steps = spec.total_steps(len(feeds["train"]))
         # Given up when the ranks have them, so that a finished run does not hold on to the data.
         self._feeds = dict(feeds)
-        self._notes = [feed.note for feed in feeds.values() if feed.note]
+        self._subject = Subject.of(feeds)
+        self._known = KnownRows.of(feeds["train"].arrays)
+        self._notes = [f"{_USES[part]}: {feed.note}" for part, feed in feeds.items()]
         self._tracking = Tracking(trackers, lambda said: self._warn(said, TrackingWarning))
         self._resumed = resumed
         self._own = own
@@ -83,6 +77,9 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         self._restarts = Restarts(spec.max_restarts)
         self._team = Team(spec)
         self._heard = Heard(self._team, self._tracking, self._warn, goes_on=resumed is not None)
+        if before is not None:
+            # Its state lacks what it did before it last started again by itself.
+            self._heard.history.begin_with(before._heard.history)
         self._weights: bytes | None = None
         self.state: bytes | None = None
         self._finished: Trained | None = None
@@ -113,9 +110,19 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         return self._heard.steps_done
 
     @property
+    def row_notes(self) -> tuple[str, ...]:
+        """Of the notes, those that say which rows are for what, and how many."""
+        return tuple(self._notes)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was decided for this run, and why."""
         return (*self._notes, *(note for note in (self._team.note, self._heard.compiled, self._ended_early()) if note))
+
+    @property
+    def subject(self) -> Subject:
+        """What is learnt, by which loss, and from which rows."""
+        return self._subject.with_loss(self.spec.loss, self._heard.task)
 
     @property
     def cost(self) -> Cost:
@@ -221,23 +228,8 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         with self._own_folder(), self._open_cluster() as cluster:
             plan = self._team.begin(first_plan(self.spec, self._job, self._feeds, self._resumed, cluster))
             self._feeds, self._job, self._resumed = {}, b"", None
-            while True:
-                try:
-                    result = conduct(
-                        cluster, plan, control, lambda message: self._heard.take(message, tell), self._steering
-                    )
-                except TrainingError as error:
-                    self._heard.paused = False
-                    self._restarts.take(error, stopping=control.stopping)
-                    self._heard.begin_again()
-                    plan = from_checkpoint(self._team.settle(plan), self.spec.checkpoint)
-                    tell(self.step, "restarting")
-                    continue
-                if result is None or result.weights is not None or control.stopping:
-                    break
-                # They were not as many as is quickest.
-                self._heard.begin_again()
-                plan = self._team.settle(plan)
+            course = Course(self._team, self._restarts, self._heard, self._steering, self.spec.checkpoint)
+            result = course.follow(cluster, plan, control, tell)
         if result is not None:
             self._weights, self.state = result.weights, result.state
 
@@ -284,6 +276,7 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
                 self.steps,
                 facts,
                 self.spec.framework,
+                self._known,
             )
         return self._finished
 

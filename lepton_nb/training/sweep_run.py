@@ -19,13 +19,14 @@ from lepton_nb.training import sweep_folder
 from lepton_nb.training.part import ClusterPart, free_part
 from lepton_nb.training.placement import place
 from lepton_nb.training.run import TrainingRun
+from lepton_nb.training.saved import load
 from lepton_nb.training.spec import TrainingSpec
 from lepton_nb.training.sweep_attempt import Attempt, teller, value_of
 from lepton_nb.training.sweep_space import Recipe
 from lepton_nb.training.sweep_spec import SweepSpec
 from lepton_nb.training.sweep_study import Drawn, Trials
 from lepton_nb.training.train import train
-from lepton_nb.training.trained import Trained, load
+from lepton_nb.training.trained import Trained
 from lepton_nb.training.turns import LOCK, turn
 
 if TYPE_CHECKING:

@@ -75,7 +75,7 @@ def train(
             undo.callback(own.close)
             spec = replace(spec, checkpoint=str(own.path))
         # Last, as it makes folders and files.
-        run = TrainingRun(model, spec, feeds, cluster, resumed, own, trackers(spec.track)).start()
+        run = TrainingRun(model, spec, feeds, cluster, resumed, own, trackers(spec.track), before).start()
         undo.pop_all()
     return run
 

@@ -1,18 +1,9 @@
-"""A trained model with all that belongs to it: how rows are read, the task, the history. It can be saved and loaded.
-
-The folder of a saved model is portable. Nothing in it is executed when it is read: model.json says what the model, the
-preparation and the versions were, weights.pt (PyTorch) or weights.npz (Keras) holds numbers alone, and the history lies
-beside them as JSON lines.
-"""
+"""A trained model with all that belongs to it: how rows are read, the task, the history; see `saved` too."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.data.frames import is_dask
-from lepton_nb.data.transform_values import transform_of, values_of
-from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models, tokens
 from lepton_nb.training.batches import TargetFacts
 from lepton_nb.training.evaluation import Evaluation
-from lepton_nb.training.history import History
+from lepton_nb.training.known_rows import MOST_ASKED, KnownRows
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
 from lepton_nb.training.tasks import check_target
@@ -42,18 +31,14 @@ if TYPE_CHECKING:
     from lepton_nb.data.transform import Prepared
 
 PREDICTION_BATCH = 16_384
-FORMAT = 1
-MODEL, EPOCHS, STEPS = "model.json", "epochs.jsonl", "steps.jsonl"
-WEIGHTS = {"torch": "weights.pt", "keras": "weights.npz"}
-_VERSIONS = ("lepton-nb", "numpy", "polars")
-_VERSIONS_OF = {"torch": ("torch",), "keras": ("keras", "tensorflow")}
 
 
 @dataclass(eq=False)
 class Trained:
     """A trained model; `lnb.load` gives one, and a finished run has one.
 
-    history, steps: as those of the run. facts: what is told of the training in the saved folder.
+    history, steps: as those of the run. facts: what is told of the training in the saved folder. known: the rows that
+    it has learnt from, None where they are not known, as of a loaded one.
     """
 
     described: models.Model
@@ -65,6 +50,7 @@ class Trained:
     steps: pl.DataFrame
     facts: dict[str, Any]
     framework: str = "torch"
+    known: KnownRows | None = None
     _model: Any = None
 
     def __repr__(self) -> str:
@@ -132,66 +118,26 @@ class Trained:
         flat = outputs.reshape(-1, width) if self.task == "multiclass" else outputs.reshape(-1)
         asked = [name for name in self.facts.get("options", {}).get("metrics", ()) if name not in found]
         found |= {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
-        return Evaluation(self.task, found, rows.target, answers, source)
+        share = None if self.known is None else self.known.share(rows.features, rows.target)
+        return Evaluation(self.task, found, rows.target, answers, source, share)
+
+    def learnt_share(self, data: Any) -> float | None:
+        """The share, from 0 to 1, of the rows of `data` that the model has learnt from, by some of them.
+
+        None where that is not known, as of a loaded model. Raises TrainingError or DataError for rows that do not fit.
+        """
+        if self.known is None:
+            return None
+        data, _ = self.reader.with_source(_some(data))
+        rows = self.reader.read(data, need_target=True, what="the data")
+        assert rows.target is not None
+        return self.known.share(rows.features, rows.target)
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the model into the folder `path`, whole or not at all, and return it.
+        """Write the model into the folder `path`, whole or not at all, and return it; see `saved.save`."""
+        from lepton_nb.training.saved import save
 
-        Raises TrainingError where there is something already, unless `overwrite` says to put this in its place, and
-        where it cannot be written.
-        """
-        folder = Path(path).absolute()
-        if folder.exists() and not (overwrite and (folder / MODEL).exists()):
-            raise TrainingError(
-                f"{folder} exists; choose another folder"
-                + (", or say overwrite=True" if (folder / MODEL).exists() else ", this is no saved model"),
-                path=str(folder),
-            )
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                self._write(made)
-                if folder.exists():
-                    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent)) / "old"
-                    os.replace(folder, old)
-                    os.replace(made, folder)
-                    shutil.rmtree(old.parent)
-                else:
-                    os.replace(made, folder)
-            finally:
-                shutil.rmtree(made, ignore_errors=True)
-        except OSError as error:
-            raise TrainingError(f"the model cannot be saved in {folder}: {error.strerror}", path=str(folder)) from error
-        return folder
-
-    def _write(self, folder: Path) -> None:
-        (folder / WEIGHTS[self.framework]).write_bytes(self.weights)
-        for name, table in ((EPOCHS, self.history), (STEPS, self.steps)):
-            table.write_ndjson(folder / name)
-        (folder / MODEL).write_text(json.dumps(self._told(), indent=2, allow_nan=False) + "\n")
-        # What mkdtemp makes is for its owner alone; a saved model is as open as other files.
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)
-
-    def _told(self) -> dict[str, Any]:
-        reader = self.reader
-        return {
-            "format": FORMAT,
-            "framework": self.framework,
-            "model": models.told(self.described),
-            "task": self.task,
-            "features": list(reader.names),
-            "target": reader.target_name,
-            "precision": reader.dtype,
-            "row_shape": None if reader.shape is None else list(reader.shape),
-            "divisor": reader.divisor,
-            "seed": self.seed,
-            "preparation": None if reader.transform is None else values_of(reader.transform),
-            "training": self.facts,
-            "versions": {name: importlib.metadata.version(name) for name in _VERSIONS + _VERSIONS_OF[self.framework]},
-        }
+        return save(self, path, overwrite=overwrite)
 
     def _frame(self) -> ModuleType:
         """What the framework of the model can do."""
@@ -223,67 +169,8 @@ class Trained:
         return outputs[..., 0] if one else outputs
 
 
-def load(path: str | os.PathLike[str], model: models.Model | None = None) -> Trained:
-    """The model that `run.save(path)` wrote: predict, evaluate, history, steps, model.
-
-    model: what was trained, where that was a module or a function: code is not saved. A description such as
-        `lnb.models.mlp()` is, and nothing need be given.
-    Raises TrainingError for a folder that holds no saved model, or a damaged one, or a model that does not fit it.
-    """
-    folder = Path(path)
-    try:
-        told = json.loads((folder / MODEL).read_text())
-        framework = told.get("framework", "torch") if isinstance(told, dict) else "torch"
-        if framework not in WEIGHTS:
-            raise ValueError(f"the framework {framework!r} is not known")
-        weights = (folder / WEIGHTS[framework]).read_bytes()
-        history = History()
-        for row in _lines(folder / EPOCHS):
-            history.add_epoch(row)
-        history.add_steps(_lines(folder / STEPS))
-    except OSError as error:
-        raise TrainingError(
-            f"{folder} holds no saved model: {error.filename} cannot be read ({error.strerror}); "
-            "give the folder that run.save() wrote",
-            path=str(folder),
-        ) from error
-    except ValueError as error:
-        raise TrainingError(f"the saved model in {folder} is damaged: {error}", path=str(folder)) from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
-        raise TrainingError(
-            f"{folder / MODEL} has a form that this version of lepton_nb does not know; use the version that wrote it",
-            path=str(folder),
-        )
-    try:
-        if model is None:
-            model = models.described(told["model"])
-        transform = None if told["preparation"] is None else transform_of(told["preparation"])
-        shape = told.get("row_shape")
-        reader = Reader(
-            tuple(told["features"]),
-            told["target"],
-            told["precision"],
-            transform,
-            None if shape is None else tuple(shape),
-            told.get("divisor", 1.0),
-        )
-        task: Task = told["task"]
-        found = Trained(
-            model,
-            reader,
-            task,
-            weights,
-            told["seed"],
-            history.epochs(task),
-            history.steps(),
-            told["training"],
-            framework,
-        )
-    except (KeyError, TypeError) as error:
-        raise TrainingError(f"the saved model in {folder} is damaged: {error!r}", path=str(folder)) from error
-    _ = found.model  # fails now rather than with the first prediction
-    return found
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()]
+def _some(data: Any) -> Any:
+    """Rows from everywhere in a long table; other data as it is."""
+    if isinstance(data, pl.DataFrame) and data.height > MOST_ASKED:
+        return data.gather_every(-(-data.height // MOST_ASKED))
+    return data

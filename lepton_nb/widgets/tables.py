@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+import ipywidgets
 import polars as pl
 
 from lepton_nb.windowing.progress import moment_text
@@ -28,6 +29,12 @@ def table_html(table: pl.DataFrame, caption: str) -> str:
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     head = f"<thead><tr>{''.join(names)}</tr></thead>"
     return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+
+
+def put(widget: ipywidgets.HTML, value: str) -> None:
+    """Show `value`, and send it only where it is another."""
+    if widget.value != value:
+        widget.value = value
 
 
 def table_text(table: pl.DataFrame) -> str:

@@ -7,22 +7,23 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import ipywidgets
-import polars as pl
 
 from lepton_nb.errors import LeptonError, TrainingError
 from lepton_nb.events import Event, Failed, Finished
-from lepton_nb.training.choices import Parts, likely_task, look, parts
+from lepton_nb.training.choices import Parts, parts
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.options import MODELS
 from lepton_nb.training.run import TrainingRun
-from lepton_nb.training.spec import Task
 from lepton_nb.training.train import train
 from lepton_nb.widgets.notebook import tables
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.training_controls import Controls
+from lepton_nb.widgets.training_curves import CurvesView
+from lepton_nb.widgets.training_evaluation import EvaluationView
 from lepton_nb.widgets.training_form import TrainingForm, Wish
-from lepton_nb.widgets.training_runs import OWN_ROWS, KeptRun
-from lepton_nb.widgets.training_views import CurvesView, EvaluationView, RanksView
+from lepton_nb.widgets.training_likely import LikelyTask
+from lepton_nb.widgets.training_ranks import RanksView
+from lepton_nb.widgets.training_runs import TEST, KeptRun
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -34,7 +35,7 @@ VIEWS = {
     "Set up": "Data, model and options",
     "Curves": "Losses and metrics",
     "Ranks": "What each rank does and prints, notes, and checkpoints",
-    "Evaluation": "How well the model does on rows that it was not trained on",
+    "Evaluation": "How well the model does on other rows than those it learnt from",
 }
 
 
@@ -60,10 +61,9 @@ class TrainingPanel(Panel):
         self._kept: dict[str, KeptRun] = {}
         self._ends: list[Callable[[], None]] = []
         self._starting = False
-        # How often the form asked for the likely task of a target.
-        self._asked = 0
         self._change = threading.RLock()
-        self.form = TrainingForm(self._data, self._suggest_task)
+        self._likely = LikelyTask(self.do, lambda *found: self.form.suggest(*found))
+        self.form = TrainingForm(self._data, self._likely.ask)
         self._curves = CurvesView()
         self._ranks = RanksView()
         self._evaluation = EvaluationView(self._ask_evaluation)
@@ -113,8 +113,7 @@ class TrainingPanel(Panel):
         """Fill in the form by the names of its fields: data, target, features, kind (of model), and all options."""
         self.form.set(**values)
         if "task" in values:
-            # What is said outright is not to be overtaken by a suggestion.
-            self._asked += 1
+            self._likely.overtake()
         return self
 
     def adopt(self, run: TrainingRun) -> Self:
@@ -173,6 +172,7 @@ class TrainingPanel(Panel):
             if kept.evaluation is not None:
                 found = ", ".join(f"{name} {value:.6g}" for name, value in kept.evaluation.metrics.items())
                 lines.append(f"{kept.run.name} on {kept.evaluated_on}: {found}")
+                lines += [kept.caution] if kept.caution else []
         return "\n".join(lines)
 
     def wait(self) -> None:
@@ -207,25 +207,6 @@ class TrainingPanel(Panel):
 
     def _data(self) -> Mapping[str, Any]:
         return tables() if self._given is None else self._given
-
-    def _suggest_task(self, data: Any, target: str | None) -> None:
-        kind = look(data).kind
-        if kind == "table" and target is None:
-            return
-        rows = data.train if kind == "parts" else data
-        self._asked += 1
-        number = self._asked
-
-        def suggest(found: tuple[Task, int | None]) -> None:
-            # Answers may come in another order than the questions.
-            if number == self._asked:
-                self.form.suggest(*found)
-
-        if isinstance(rows, pl.DataFrame):
-            # One column in memory takes no time, and a start right after this is to find the task.
-            suggest(likely_task(rows, target))
-        else:
-            self.do("look at the target", lambda: likely_task(rows, target), suggest)
 
     def _begin(self, wish: Wish, before: KeptRun | None) -> None:
         with self._change:
@@ -284,18 +265,18 @@ class TrainingPanel(Panel):
         """A run is over: evaluate it if there are rows for that, and show its last state."""
         # A first evaluation loads the framework, and a notebook may be saved meanwhile.
         self.settle()
-        if kept.run.error is None and kept.run.step and kept.test is not None:
-            kept.judge(kept.test, OWN_ROWS)
+        if kept.run.error is None and kept.run.step and TEST in kept.parts:
+            kept.judge(kept.parts[TEST], TEST)
         self._refresh()
         self._show_run()
         self.settle()
 
     def _ask_evaluation(self) -> None:
         with self.guard("evaluate the model"):
-            kept, name = self._shown_run, self._evaluation.data.value
-            if kept is None or name is None:
+            kept, rows = self._shown_run, self._evaluation.chosen
+            if kept is None or rows is None:
                 raise TrainingError("there is nothing to evaluate; start a run and choose test data first")
-            self._evaluate(kept, kept.test if name == OWN_ROWS else self._data()[name], name)
+            self._evaluate(kept, kept.parts[rows] if rows in kept.parts else self._data()[rows], rows)
 
     def _evaluate(self, kept: KeptRun, data: Any, name: str) -> None:
         self.do(f"evaluate {kept.run.name}", lambda: kept.judge(data, name), lambda _: self._show_run())
@@ -307,7 +288,7 @@ class TrainingPanel(Panel):
     def _show_run(self) -> None:
         kept = self._shown_run
         if kept is not None:
-            self._evaluation.show(kept.run.name, kept.evaluation, kept.words)
+            self._evaluation.show(kept.run.name, kept.evaluation, kept.words, kept.caution)
             self._refresh()
 
     def _refresh(self) -> None:
@@ -317,17 +298,15 @@ class TrainingPanel(Panel):
             self._show_state(kept)
             self._offer_test_data(kept)
             if kept is not None:
-                self._curves.show({name: one.run for name, one in self._kept.items()})
-                self._ranks.show(kept.run)
+                self._curves.show({name: one.run for name, one in self._kept.items()}, kept.run.name)
+                self._ranks.show(kept.run, kept.test_note)
 
     def _show_state(self, kept: KeptRun | None) -> None:
         run, can_go_on = (None, False) if kept is None else (kept.run, kept.can_go_on)
         self.say(self._controls.show(run, starting=self._starting, can_go_on=can_go_on))
 
     def _offer_test_data(self, kept: KeptRun | None) -> None:
-        own = [] if kept is None or kept.test is None else [OWN_ROWS]
-        offered = (*own, *self._data())
-        if offered != self._evaluation.data.options:
-            self._evaluation.data.options = offered
-            self._evaluation.data.index = 0 if offered else None
-        self._evaluation.button.disabled = kept is None or not kept.run.status.over or not offered
+        if kept is not None:
+            rows = kept.offered(self._data())
+            self._evaluation.offer(kept.run.name, {one.name: (one.label, kept.warning(one)) for one in rows})
+        self._evaluation.button.disabled = kept is None or not kept.run.status.over or self._evaluation.chosen is None

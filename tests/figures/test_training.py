@@ -45,9 +45,25 @@ def test_runs_are_compared_by_step_each_in_a_colour_of_its_own():
         colours[name.split(",")[0]].add(trace.line.color)
     assert [len(found) for found in colours.values()] == [1, 1]
     assert len(set.union(*colours.values())) == 2
-    # Below a second line on the same numbers, the first must still show.
-    assert lines["&lt;torch&gt;, training"].line.width > lines["keras, training"].line.width
+    # The last one stands out; above it, on the same numbers, the thin line of the first still shows.
+    old, new = lines["&lt;torch&gt;, training"], lines["keras, training"]
+    assert (old.line.width < new.line.width, old.opacity < new.opacity, old.zorder > new.zorder) == (True, True, True)
     assert figure.layout.title.text == "Both"
+
+
+def test_the_run_to_look_at_may_be_another_than_the_last():
+    runs = dict.fromkeys("abcd", HISTORY)
+    compared = lnb.figures.training.compare(runs, current="b")
+    widths = {trace.name[0]: trace.line.width for trace in compared.data}
+    assert widths["b"] > widths["a"] == widths["c"] == widths["d"]
+    drawn = lnb.figures.training.curves(runs, "loss", current="b")
+    assert [trace.line.width for trace in drawn.data] == [*widths.values()]
+    for draw in (
+        lnb.figures.training.compare,
+        lambda *given, **asked: lnb.figures.training.curves(*given, "loss", **asked),
+    ):
+        with pytest.raises(lnb.TrainingError, match="unknown run 'e'"):
+            draw(runs, current="e")
 
 
 def test_a_run_that_has_just_begun_is_compared_by_its_steps():

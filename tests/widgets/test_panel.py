@@ -133,15 +133,6 @@ class Waits(Panel):
         return [go.Figure(go.Scatter(y=[1])), go.Figure(go.Scatter(y=[2]))]
 
 
-@pytest.fixture
-def outputs(monkeypatch):
-    import IPython.display
-
-    found = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, **options: found.append(data))
-    return found
-
-
 def test_in_a_report_a_panel_waits_and_leaves_figures_and_words(outputs, monkeypatch):
     monkeypatch.setenv("LEPTON_NB_MODE", "report")
     panel = Waits("Work")

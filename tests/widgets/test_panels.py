@@ -3,7 +3,6 @@
 from threading import Lock
 from types import SimpleNamespace
 
-import IPython.display
 import pytest
 from IPython.core.formatters import DisplayFormatter
 from notebook_files import write_notebook
@@ -21,13 +20,6 @@ def shell():
     made = SimpleNamespace(display_formatter=DisplayFormatter())
     register(made)
     return made
-
-
-@pytest.fixture
-def outputs(monkeypatch):
-    found = []
-    monkeypatch.setattr(IPython.display, "display", lambda data, **options: found.append(data))
-    return found
 
 
 def shown(shell, thing):

@@ -1,5 +1,6 @@
 """The training panel, driven as its buttons drive it, with real trainings of two ranks."""
 
+import re
 import threading
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 import lepton_nb as lnb
 from lepton_nb.events import Progress, Status
+from lepton_nb.training.torch_state import packed, unpacked
 from lepton_nb.widgets import notebook
 from lepton_nb.widgets.training_controls import progress_words
 from lepton_nb.widgets.training_panel import TrainingPanel
@@ -60,6 +62,11 @@ def started(panel):
     return panel.runs[-1]
 
 
+def drawn(panel):
+    """The runs whose losses the chart has, as its legend calls them."""
+    return {trace.name.split(",")[0] for trace in panel._curves.loss.figure.data}
+
+
 def test_a_run_is_started_watched_and_evaluated_and_a_second_one_compared_with_it(panel):
     assert panel.run is None
     assert panel._status.value.endswith("No training run yet.</div>")
@@ -79,7 +86,14 @@ def test_a_run_is_started_watched_and_evaluated_and_a_second_one_compared_with_i
     assert list(panel._curves.other.figure.data[0].y) == first.history["validation_auc"].to_list()
     # Each rank has its bar.
     assert list(panel._ranks.throughput.figure.data[0].y) == ["rank 1", "rank 0"]
-    assert "rows in memory" in panel._ranks._notes.value
+    # It is said which rows are for what.
+    notes = panel._ranks._notes.value
+    found = re.findall(r"<li>(.*?)</li>", notes)[:3]
+    assert found == [
+        "to learn from: 1,050 rows in memory",
+        "to validate: 150 rows in memory",
+        "to test, when the run is over: 300 other rows",
+    ]
     assert "No checkpoints are kept" in panel._ranks._checkpoints.value
     # The rows that were kept for it tell how good the model is.
     assert panel.evaluation.metrics["rows"] == 300
@@ -97,19 +111,59 @@ def test_a_run_is_started_watched_and_evaluated_and_a_second_one_compared_with_i
     panel.wait()
     assert panel.runs == (first, second)
     assert panel.run is second
-    names = {trace.name.split(",")[0] for trace in panel._curves.loss.figure.data}
-    assert names == {first.name, second.name}
+    assert drawn(panel) == {first.name, second.name}
+    assert panel._curves.note.value == ""
     panel._curves.chosen.value = (second.name,)
-    assert {trace.name.split(",")[0] for trace in panel._curves.loss.figure.data} == {second.name}
+    assert drawn(panel) == {second.name}
+    panel._curves.chosen.value = (first.name, second.name)
+    # What learns from other rows of the same table is marked, and what learns another target is not drawn beside it.
+    panel.set(seed=1, epochs=1)
+    third = started(panel)
+    panel.set(target="delay")
+    fourth = started(panel)
+    panel.wait()
+    assert drawn(panel) == {fourth.name}
+    left_out = re.findall(r"(training-\d+) learns late by binary cross entropy", panel._curves.note.value)
+    assert left_out == [first.name, second.name, third.name]
+    panel._curves.column.value = "learning_rate"
+    assert {trace.name for trace in panel._curves.other.figure.data} == {run.name for run in panel.runs}
     panel._controls._run.value = first.name
     assert panel.run is first
+    assert drawn(panel) == {first.name, second.name, f"{third.name} (other rows)"}
+    widths = {trace.name: trace.line.width for trace in panel._curves.loss.figure.data}
+    assert widths[f"{first.name}, training"] > widths[f"{second.name}, training"]
+    assert f"Other rows: {third.name} learnt from" in panel._curves.note.value
+
+
+def test_a_model_is_evaluated_on_rows_that_it_has_not_learnt_from_unless_somebody_wants_that(panel):
+    panel.set(target="late", features=("a", "b", "kind"), **QUICK | {"epochs": 1})
+    run = started(panel)
+    panel.wait()
+    evaluation = panel._evaluation
+    assert [*evaluation.data.options] == [
+        ("its test rows", "its test rows"), ("its validation rows", "its validation rows"), ("more", "more"),
+        ("its training rows (learnt from)", "its training rows"), ("flights (learnt from)", "flights"),
+    ]  # fmt: skip
+    assert (evaluation.chosen, evaluation.warning.value) == ("its test rows", "")
+    assert "learnt from" not in evaluation._words.value
     # On other rows, for which the button asks.
-    panel._evaluation.data.value = "more"
-    panel._evaluation.button.click()
+    evaluation.data.value = "more"
+    evaluation.button.click()
     panel._wait_for_works()
-    assert panel.evaluation.metrics == first.evaluate(table(300, seed=1))
+    assert panel.evaluation.metrics == run.evaluate(table(300, seed=1))
     assert len(panel.figures()) == 6
-    assert f"{first.name} on more: rows 300" in panel.summary()
+    assert f"{run.name} on more: rows 300" in panel.summary()
+    # A choice stays while the panel looks again at what there is.
+    panel.refresh()
+    assert evaluation.chosen == "more"
+    for name, share in (("flights", "About 70% of these rows equal rows that"), ("its training rows", None)):
+        evaluation.data.value = name
+        assert f"{run.name} learnt from rows of these" in evaluation.warning.value
+        evaluation.button.click()
+        panel._wait_for_works()
+        words = share or f"{run.name} learnt from these rows: this is how well it knows them"
+        assert words in evaluation._words.value
+        assert words in panel.summary()
 
 
 def test_a_run_is_paused_resumed_stopped_and_gone_on_with(panel, tmp_path):
@@ -139,12 +193,18 @@ def test_a_run_is_paused_resumed_stopped_and_gone_on_with(panel, tmp_path):
     assert titles == ["Observed and predicted", "Residuals"]
     assert panel._evaluation.charts[2].layout.display == "none"
     assert not panel._controls._go_on.disabled
+    # As of a run that had started again by itself: its ranks know nothing of what was before.
+    run.state = packed(unpacked(run.state) | {"told": {"steps": [], "epochs": []}})
     panel._controls._go_on.click()
     panel._wait_for_works()
     again = panel.run
     assert again is not run, panel._faults.texts
     assert run.step > 0
     until_beyond(again, run.step)
+    # Its history is that of both, each step once.
+    assert again.history["epoch"].to_list() == list(range(1, again.history.height + 1))
+    assert again.steps["step"].to_list()[: run.steps.height] == run.steps["step"].to_list()
+    assert set(again.steps["step"].diff().drop_nulls()) == {5}
     # Closing stops what the panel started.
     panel.close()
     assert again.status is Status.STOPPED
@@ -208,16 +268,16 @@ def test_a_run_of_code_is_adopted_and_left_alone_when_the_panel_closes(cluster):
     # One that is over is shown as it ended.
     later = TrainingPanel(run, data={"rows": rows})
     assert f"{run.name} is stopped." in later._status.value
+    assert later._evaluation.data.options == (("rows (learnt from)", "rows"),)
     later.evaluate(rows, "all rows")
     later.wait()
+    assert f"{run.name} learnt from these rows" in later.summary()
     assert later.evaluation.metrics == run.evaluate(rows)
     assert later._controls._go_on.disabled
     later.close()
 
 
-def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", lambda bundle, **_: shown.append(bundle))
+def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, outputs):
     rows = table().select("a", "b", "late")
     run = lnb.train(
         lnb.models.mlp((4,)), rows, target="late", epochs=2, batch_size=64, validation=rows, cluster=cluster
@@ -226,7 +286,7 @@ def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, monk
     panel._ipython_display_()
     panel.close()
     assert run.status is Status.FINISHED
-    figures, (words,) = shown[:-1], shown[-1:]
+    figures, (words,) = outputs[:-1], outputs[-1:]
     assert len(figures) == 2
     assert all("application/vnd.plotly.v1+json" in figure for figure in figures)
     assert words["text/plain"].startswith(f"TrainingRun {run.name}: finished, epoch 2 of 2, loss 0.")
