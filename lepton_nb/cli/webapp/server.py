@@ -195,6 +195,7 @@ def _options(spec: AppSpec) -> list[str]:
         "--VoilaConfiguration.multi_kernel_manager_class=lepton_nb.cli.webapp.kernels.Kernels",
         "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.webapp.markdown.WithFormulas",
         *transport,
+        "--AsyncKernelManager.client_factory=lepton_nb.reports.channel.Client",
         f"--KernelManager.shutdown_wait_time={SHUTDOWN_S}",
         # A kernel that has died is not started anew behind a page that still shows what the old one knew.
         "--KernelRestarter.restart_limit=0",
