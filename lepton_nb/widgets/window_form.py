@@ -13,6 +13,7 @@ import polars as pl
 from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.widgets.aggregate_form import AggregateForm
 from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.labels import in_labels
 from lepton_nb.windowing.choices import KINDS, Parameter, QueryChoices
 from lepton_nb.windowing.offers import FilesChoice, KafkaChoice, NamedChoice, SourceChoice, paced
 
@@ -130,8 +131,19 @@ class WindowForm:
         if self._schema is None:
             shown = {"time": "time_text", "keys": "keys_text"}.get(shown, shown)
         for form in (self.source, self.query, self.aggregates.form):
-            if shown in [field.name for field in form.fields]:
-                form.mark({shown: error.message.partition(": ")[2] or error.message})
+            if shown in form.by_name:
+                said = in_labels(error.message, self.fields)
+                form.mark({shown: said.partition(": ")[2] or said})
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What the form asks for now, by the names that queries, sources and streams have for it."""
+        source, query = self.source.by_name, self.query.by_name
+        sizes = {one.name: query[_name(one)] for one in KINDS[self.query.value("kind")].parameters}
+        given = (
+            source | self.aggregates.form.by_name | {name: query[name] for name in ("time", "out_of_order", "allowed")}
+        )
+        return given | sizes | {"key": query["keys"], "keys": query["keys"], "schema": source["columns"]}
 
     def read_columns(self) -> None:
         """Look, beside the kernel, which columns the source has; the fields then offer them."""

@@ -187,6 +187,9 @@ class WindowPanel(Panel):
         self._results.close()
         self._course.close()
 
+    def _fields(self) -> Mapping[str, Field]:
+        return {} if self.form is None else self.form.fields
+
     def _asked_form(self) -> WindowForm:
         if self.form is None:
             raise WindowError(

@@ -132,7 +132,7 @@ class AggregateRow:
             raise WindowError(f"{known.label} takes no further value; leave out {self.parameter}")
         if known.parameter is not None and self.parameter is None and not known.parameter.optional:
             raise WindowError(
-                f"{known.label} needs a value for {known.parameter.name}: {known.parameter.help}; "
+                f"{known.label} needs a value for “{known.parameter.label}”: {known.parameter.help}; "
                 f"for example {known.parameter.default}"
             )
         more: dict[str, Any] = {}
@@ -216,6 +216,8 @@ class QueryChoices:
                     raise WindowError(f"{row.result_name!r} is there already; give this one another name")
                 made[row.result_name] = row.aggregate()
         with blamed("aggregates", "Aggregates"):
+            if not made:
+                raise WindowError("nothing is computed yet; add what to compute of each window, such as a count")
             return query.agg(**made)
 
     def _check(self, query: WindowQuery, schema: Mapping[str, pl.DataType]) -> None:
@@ -254,6 +256,6 @@ def _checked(parameter: Parameter, value: str | int) -> str | int:
                 f"{value!r} is not a whole number of rows; for example {parameter.default or 10}"
             ) from None
     if parameter.kind == "duration":
-        durations.length(str(value), parameter.label.lower())
+        durations.length(str(value), "the length")
     # A query says UTC by naming no zone.
     return "" if parameter.kind == "zone" and value == "UTC" else str(value)

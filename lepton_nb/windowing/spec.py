@@ -45,8 +45,8 @@ class GridShape:
             check(every, every, 0, self._text)
             if size % every:
                 raise WindowError(
-                    f"a cumulating window needs a size ({self.size.text}) that is a multiple of 'every' "
-                    f"({self.every.text}); try size={self._text(-(-size // every) * every)!r}",
+                    f"a cumulating window needs a size ({self.size.text}) that is a multiple of "
+                    f"every={self.every.text!r}; try size={self._text(-(-size // every) * every)!r}",
                     size=self.size.text,
                     every=self.every.text,
                 )

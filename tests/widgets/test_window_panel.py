@@ -219,11 +219,11 @@ def test_closing_ends_what_the_panel_started_whatever_it_is_doing():
 
 
 WRONG = {
-    "a size": ({"sizes": {"size": "2 hours"}}, {}, "size_size", "Size: size '2 hours' is not a duration"),
+    "a size": ({"sizes": {"size": "2 hours"}}, {}, "size_size", "Size: the length '2 hours' is not a duration"),
     "a step": ({"kind": "cumulating", "sizes": {"size": "1h", "every": "25m"}}, {}, "size_size", "Windows: .*multiple"),
     "a lateness": ({"out_of_order": "soon"}, {}, "out_of_order", "Out of order: .*'soon'"),
     "an aggregate": ({"aggregates": [AggregateRow("mean", "key")]}, {}, None, "Aggregate 1: .*'key'"),
-    "no aggregate": ({"aggregates": []}, {}, None, "Aggregates: agg"),
+    "no aggregate": ({"aggregates": []}, {}, None, "Aggregates: nothing is computed yet"),
     "a speed": ({}, {"pace": "speed", "speed": "fast"}, "speed", "Speed must be a number, not 'fast'"),
     "an order": ({}, {"pace": 60.0, "by": "v"}, "pace", "Pace: .*follows a column of times"),
 }
