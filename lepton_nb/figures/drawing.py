@@ -15,12 +15,20 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[Any]
 
+# Of a title of an axis, and of a name in a legend.
+LONGEST = 60
+
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 def text(words: object) -> str:
     """Words of a user as Plotly shows them: it reads some tags of HTML, and these are none."""
     return html.escape(str(words), quote=False)
+
+
+def short(words: str) -> str:
+    """Words cut off where they are so long that they would leave no place for what is drawn."""
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
 
 
 def style(number: int) -> dict[str, str]:
@@ -34,8 +42,8 @@ def lay_out(figure: go.Figure, title: str, x: str, y: str) -> None:
         template="plotly_white",
         title={"text": text(title)} if title else None,
         showlegend=True,
-        xaxis={"title": {"text": text(x)}},
-        yaxis={"title": {"text": text(y)}},
+        xaxis={"title": {"text": text(short(x))}},
+        yaxis={"title": {"text": text(short(y))}},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -78,4 +79,4 @@ def _text(title: Any) -> str:
 
 def _plain(text: str) -> str:
     """Without the tags that Plotly reads."""
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).strip().replace("&lt;", "<").replace("&amp;", "&")
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", text))).strip()

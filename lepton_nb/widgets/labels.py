@@ -21,9 +21,9 @@ def in_labels(message: str, fields: Mapping[str, Field]) -> str:
     if not fields:
         return message
     names = "|".join(sorted(map(re.escape, fields), key=len, reverse=True))
-    odd = "|".join(sorted((re.escape(name) for name in fields if "_" in name or len(name) == 2), key=len, reverse=True))
+    odd = "|".join(sorted(map(re.escape, filter(_is_no_word, fields)), key=len, reverse=True))
     pattern = re.compile(
-        rf"(?<![\w.'\"])(?P<given>{names})=(?P<value>{_QUOTED}|[\w.+-]*[\w+-])"
+        rf"(?<![\w.'\"])(?P<given>{names})=(?P<value>{_QUOTED}|[\w.+-]*[\w+-]|(?![\w(\[{{]))"
         rf"|(?<!\w)(?:{_QUOTED})"
         rf"|(?:(?<=^)|(?<=[:;] ))(?P<first>{names})(?= (?:is|are|has|must|cannot|needs|names|takes|holds)\b)"
         rf"|(?<=leave )(?P<left>{names})(?= out\b)" + (rf"|(?<![\w.'\"])(?P<odd>{odd})(?![\w=(\[])" if odd else "")
@@ -33,11 +33,16 @@ def in_labels(message: str, fields: Mapping[str, Field]) -> str:
     return re.sub(r"^([^:]+): \1 ", r"\1: ", said)
 
 
+def _is_no_word(name: str) -> bool:
+    """True for what no sentence has by itself, such as "batch_size" and "tz"; single letters are units too."""
+    return "_" in name or (len(name) > 1 and not set("aeiouy") & set(name))
+
+
 def _replaced(found: re.Match[str], fields: Mapping[str, Field]) -> str:
     parts = found.groupdict()
     if parts["given"]:
         field = fields[parts["given"]]
-        return f"{field.label} {_shown(parts['value'], field)}"
+        return f"{field.label} {_shown(parts['value'], field)}".rstrip()
     name = parts["first"] or parts["left"] or parts.get("odd")
     return fields[name].label if name else found[0]
 

@@ -168,7 +168,10 @@ class TrainingForm:
                 chosen = rows[f"{name}_rows"]
                 parts[name] = None if chosen is None else _named(data, chosen)
         training = self._read(self._training, self._first) | self._read(self._training, self._further)
-        return Wish(rows["data"], parts, kind, self._read(self._options[kind], self._models[kind]), training)
+        model = self._read(self._options[kind], self._models[kind])
+        # A number of classes that is not asked for is left over from another target.
+        model |= {} if model["task"] == "multiclass" else {"classes": None}
+        return Wish(rows["data"], parts, kind, model, training)
 
     def set(self, **values: Any) -> None:
         """Show other values, by the names of the fields: data, target, kind, and all options of model and training."""

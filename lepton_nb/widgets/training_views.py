@@ -190,7 +190,10 @@ class EvaluationView:
             heading = f'<h3 class="lepton-heading">{html.escape(f"{name} on {words}")}</h3>'
             _put(self._words, heading + facts_html(figures))
             sample = evaluation.sample(SAMPLE_ROWS)
-            shown = sample.select(sample.columns[:SAMPLE_COLUMNS]).rename(_words)
+            shown = sample[:, :SAMPLE_COLUMNS]
+            titles = {name: _words(name) for name in shown.columns}
+            # "a_b" and "a b" may both be there.
+            shown = shown.rename(titles) if len({*titles.values()}) == len(titles) else shown
             _put(self._sample, table_html(shown, f"{sample.height} of these rows, drawn at random"))
             if evaluation.task == "binary":
                 self.threshold.layout.display = ""

@@ -14,7 +14,7 @@ from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.widgets.aggregate_form import AggregateForm
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.labels import in_labels
-from lepton_nb.windowing.choices import KINDS, Parameter, QueryChoices
+from lepton_nb.windowing.choices import KINDS, Parameter, QueryChoices, no_time_column
 from lepton_nb.windowing.offers import FilesChoice, KafkaChoice, NamedChoice, SourceChoice, paced
 
 if TYPE_CHECKING:
@@ -257,7 +257,8 @@ class WindowForm:
         self.query.show_only(self._query_shown())
 
     def _columns_read(self, source: SourceChoice, schema: pl.Schema | None) -> None:
-        if source == self._source():
+        # The pace may have been changed meanwhile, which changes no column.
+        if _columns_of(source) == _columns_of(self._source()):
             self._columns_known(schema)
 
     def _columns_known(self, schema: pl.Schema | None) -> None:
@@ -274,12 +275,23 @@ class WindowForm:
         if keys and set(keys) <= set(names):
             self.query.set(keys=keys, keys_text=None)
         self.aggregates.offer(schema)
+        if schema is not None and not moments:
+            self.query.mark({"time": no_time_column(schema)})
         self._show_kind()
 
 
 def _name(parameter: Parameter) -> str:
     """What its field is called: kinds of windows share a parameter where they mean the same by it."""
     return f"{parameter.name}_{parameter.label.lower().replace(' ', '_')}"
+
+
+def _columns_of(source: SourceChoice) -> tuple[str, ...]:
+    """Two sources with the same one have the same columns."""
+    if isinstance(source, FilesChoice):
+        return ("files", source.path)
+    if isinstance(source, KafkaChoice):
+        return ("kafka", source.columns)
+    return ("given", source.name) if isinstance(source, NamedChoice) else ()
 
 
 def _field(form: Form, name: str) -> Field:

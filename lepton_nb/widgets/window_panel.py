@@ -144,8 +144,8 @@ class WindowPanel(Panel):
         asked = self._asked_form().asked()
 
         def write() -> None:
-            paced = self._marking(asked.paced)
-            self._code.show(paced, self._marking(paced.query.query).spec, self._cluster is not None)
+            query = self._marking(asked.query.query)
+            self._code.show(self._marking(asked.paced), query.spec, self._cluster is not None)
             self._more.selected_index = 0
 
         self.do("write the code", write)
@@ -201,9 +201,9 @@ class WindowPanel(Panel):
     def _make(self, asked: Asked) -> tuple[WindowQuery, StreamRun, Asked] | None:
         """Check what was asked, and start it. Beside the kernel: it may read files, or ask a broker."""
         try:
-            asked = self._marking(asked.paced)
             schema = self._marking(asked.source.schema)
             query = self._marking(lambda: asked.query.query(schema))
+            asked = self._marking(asked.paced)
             source = self._marking(lambda: asked.source.source(asked.query.time))
             stream = query.stream(source, cluster=self._cluster, batch_rows=asked.batch_rows)
         except BaseException:
@@ -264,7 +264,10 @@ class WindowPanel(Panel):
 
     def _words(self, watched: Watched) -> str:
         query = " and ".join(repr(WindowQuery(spec)).strip("<>") for spec in watched.stream.specs)
-        return f"{STATES[watched.stream.status]} {query[0].upper()}{query[1:]}."
+        lacking = watched.nothing_found
+        if watched.stream.status is Status.RUNNING and not watched.batches:
+            lacking = "Nothing has come yet"
+        return f"{STATES[watched.stream.status]} {query[0].upper()}{query[1:]}.{f' {lacking}.' if lacking else ''}"
 
     def _draw(self) -> None:
         """Show how the stream stands, if that has changed."""

@@ -162,7 +162,7 @@ class QueryChoices:
         Raises WindowError, its message beginning with the label of the wrong field.
         """
         if not self.time:
-            raise WindowError("Time column: choose the column that holds the time of the events", field="time")
+            raise WindowError(f"Time column: {no_time_column(schema)}", field="time")
         with blamed("keys", "Keys"):
             query = windows(time=self.time, key=list(self.keys))
         query = self._lateness(self._shaped(query))
@@ -235,6 +235,23 @@ class QueryChoices:
             with blamed("aggregates", f"Aggregate {number}"):
                 bind(self._shaped(windows(time=self.time)).agg(value=row.aggregate()).spec, known)
         bind(query.spec, known)
+
+
+def no_time_column(schema: Mapping[str, pl.DataType] | None) -> str:
+    """What to do where no time column is chosen: choose one or, where the source has none, make one."""
+    known = {} if schema is None else dict(schema)
+    if schema is None or any(dtype in (pl.Datetime, pl.Date) for dtype in known.values()):
+        return "choose the column that holds the time of the events"
+    if not known:
+        return "the source has no columns; give a table with a column of times, Datetime or Date"
+    text = next((name for name, dtype in known.items() if dtype == pl.String), None)
+    whole = next((name for name, dtype in known.items() if dtype.is_integer()), None)
+    fix = "add one"
+    if text is not None:
+        fix = f"if {text!r} is one, parse it: frame.with_columns(pl.col({text!r}).str.to_datetime(time_zone='UTC'))"
+    elif whole is not None:
+        fix = f"if {whole!r} is one, say its unit: frame.with_columns(pl.from_epoch({whole!r}, time_unit='ms'))"
+    return f"no column of the source holds times, Datetime or Date; {fix}, and give that table"
 
 
 @contextlib.contextmanager

@@ -197,6 +197,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         names = [*self.keys, START, END, *(name for name, _ in self.aggregates)]
+        if "" in names:
+            raise WindowError(
+                "a column of the result would have no name; give one to the key or the aggregate, such as "
+                "frame.rename({'': 'key'})"
+            )
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise WindowError(

@@ -17,6 +17,7 @@ FIELDS = Form(
     [
         Field(name="size", label="Size"),
         Field(name="tz", label="Time zone"),
+        Field(name="by", label="In the order of"),
         Field(name="batch_rows", label="Rows a batch", kind=int),
         Field(name="gpus", label="GPUs", choices=[("as many as there are", "auto"), ("1", 1)]),
         Field(name="secure", label="Encrypt traffic", kind=bool),
@@ -36,6 +37,8 @@ FIELDS = Form(
         ("use secure=True", "use Encrypt traffic on"),
         ("batch_rows 5 is odd", "Rows a batch 5 is odd"),
         ("size='1 h' and size=''", "Size '1 h' and Size ''"),
+        ("check size= and that it runs", "check Size and that it runs"),
+        ("an error caused by: a client, size=(1, 2)", "an error caused by: a client, size=(1, 2)"),
         # What a user named stays as it was named.
         ("unknown column 'size=3'; did you mean 'tz'?", "unknown column 'size=3'; did you mean 'tz'?"),
         ("column \"it's size='1'\" and that zone's size='2h'", "column \"it's size='1'\" and that zone's Size 2h"),
