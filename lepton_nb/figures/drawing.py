@@ -55,7 +55,9 @@ def make_square(figure: go.Figure) -> go.Figure:
 
 
 def say(figure: go.Figure, words: str) -> None:
-    """Say in the middle of `figure` why there is nothing to be seen."""
+    """Say in the middle of `figure` why there is nothing to be seen; its axes have no numbers then."""
+    figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False)
     figure.add_annotation(text=text(words), showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.figures.axes import check_numbers, check_times, key_label, moments, short, style, text, tick_ns, ticks
+from lepton_nb.figures.drawing import say
 from lepton_nb.windowing.calendars import TICK_NS
 from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.spec import END, START, listed
@@ -84,7 +85,7 @@ def lines(
         yaxis={"title": {"text": text(short(f"{value} ({unit})" if unit else value))}},
     )
     if not drawn.height:
-        figure.add_annotation(text="no windows", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+        say(figure, "no windows")
     return figure
 
 
