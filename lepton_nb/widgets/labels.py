@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from lepton_nb.widgets.form import Field
 
 _QUOTED = r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\""
-# What need not be quoted to be told from the sentence around it.
-_PLAIN = re.compile(r"[\w.:+/@-]+")
+# A number or a length: what need not be quoted to be told from the sentence around it.
+_PLAIN = re.compile(r"[+-]?\d[\w.]*")
 
 
 def in_labels(message: str, fields: Mapping[str, Field]) -> str:

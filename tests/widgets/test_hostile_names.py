@@ -82,9 +82,9 @@ def test_the_window_panel_computes_by_any_column_and_shows_its_name(name):
         wanted = lnb.windows(TABLE, time=TIME, key=name).tumbling("1h")
         wanted = wanted.agg(**{f"mean_{name}": lnb.mean(name), "rows": lnb.count()}).collect()
         assert_frame_equal(panel.stream.table(), wanted)
-        assert len(panel._results.figure.data) == 6
-        assert f"mean_{name}".replace("\n", " ")[:50] in panel._results.text
-        assert "x" * 100 not in panel._rows.value + panel._results.figure.layout.yaxis.title.text
+        assert len(panel._results.chart.figure.data) == 6
+        assert f"mean_{name}".replace("\n", " ")[:50] in panel._results.chart.text
+        assert "x" * 100 not in panel._results.rows.value + panel._results.chart.figure.layout.yaxis.title.text
         check(panel)
         compile(panel.code, "code", "exec")
     finally:

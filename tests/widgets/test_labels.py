@@ -96,7 +96,7 @@ def test_the_window_panel_names_the_labels_of_each_kind_of_windows(kind):
     [
         ({"out_of_order": "-1s"}, {}, ["Out of order: -1s must not be negative"]),
         ({"sizes": {"size": "1h", "tz": "UTC+1"}}, {}, ["unknown time zone 'UTC+1'"]),
-        ({"sizes": {"size": "1h", "tz": "Europe/Paris"}}, {}, ["Time zone Europe/Paris needs", "take no Time zone"]),
+        ({"sizes": {"size": "1h", "tz": "Europe/Paris"}}, {}, ["Time zone 'Europe/Paris' needs", "take no Time zone"]),
         ({"aggregates": [AggregateRow("quantile", "v", "", 95)]}, {}, ["Quantile 95"]),
         ({"aggregates": [AggregateRow("distinct", "v", "", 5.0)]}, {}, ["Relative error 5"]),
         ({"aggregates": [AggregateRow("quantile", "v")]}, {}, ["needs a value for “Quantile”"]),
@@ -117,7 +117,7 @@ def test_the_window_panel_names_the_labels_of_its_other_fields(choices, pace, la
 @pytest.mark.parametrize(
     ("values", "labels"),
     [
-        ({"memory": "lots"}, ["Memory each lots is not an amount"]),
+        ({"memory": "lots"}, ["Memory each 'lots' is not an amount"]),
         ({"memory": "2"}, ["Memory each 2 is too little"]),
         ({"workers": 1000, "memory": "100GB"}, ["this machine has"]),
     ],
@@ -140,9 +140,9 @@ def test_the_cluster_panel_names_its_labels(values, labels):
     [
         ({"epochs": 0}, ["Epochs is 0"]),
         ({"learning_rate": -1.0}, ["Learning rate is -1"]),
-        ({"momentum": 1.5}, ["Momentum is 1.5 with Optimizer", "and Optimizer sgd"]),
+        ({"momentum": 1.5}, ["Momentum is 1.5 with Optimizer", "and Optimizer 'sgd'"]),
         ({"checkpoint_every_steps": 5}, ["Checkpoint every steps needs a folder"]),
-        ({"compile": True, "parallel": "fsdp"}, ["Compile “yes” is not for Parallel fsdp; leave Compile out"]),
+        ({"compile": True, "parallel": "fsdp"}, ["Compile “yes” is not for Parallel 'fsdp'; leave Compile out"]),
         ({"workers": "some"}, ["Workers is 'some'"]),
         ({"hidden": "wide"}, ["Hidden is 'wide'"]),
         ({"hidden": "0"}, ["Hidden holds 0"]),
