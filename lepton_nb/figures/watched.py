@@ -13,7 +13,7 @@ from lepton_nb.events import Event, Progress
 from lepton_nb.figures import live, streams
 from lepton_nb.figures.batches import Course
 from lepton_nb.windowing.aggregates import Count
-from lepton_nb.windowing.progress import told
+from lepton_nb.windowing.progress import nothing_found, told
 from lepton_nb.windowing.spec import START
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Watched:
     def facts(self) -> list[tuple[str, str]]:
         """How the stream stands, as labels and values; empty before the first batch."""
         return [] if self._last is None else told(self._last.done, self._last.values)
+
+    @property
+    def nothing_found(self) -> str:
+        """Why a stream that is over gave no result, and what to do; "" where it gave one, or still runs."""
+        return "" if self._last is None else nothing_found(self._last.done, self._last.values)
 
     def results(self, value: str, *, unit: str = "") -> tuple[go.Figure, str]:
         """The last windows of the busiest keys as a figure, and in words which they are.

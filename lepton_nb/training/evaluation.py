@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lepton_nb.data.frames import named
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.spec import Task
 
@@ -48,4 +49,4 @@ class Evaluation:
         if self.rows is None:
             return found
         table = self.rows[kept]
-        return found.hstack(table.select(name for name in table.columns if name not in found.columns))
+        return found.hstack(table.select(named(name) for name in table.columns if name not in found.columns))

@@ -11,6 +11,7 @@ import ipywidgets
 import traitlets
 
 from lepton_nb.errors import LeptonError, hint
+from lepton_nb.figures.series import ends_of
 from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
@@ -269,12 +270,11 @@ def charts_text(widget: Any) -> str:
 
 def check_times(first: str, last: str) -> None:
     """Raises LeptonError unless both are times, the first before the last."""
-    from lepton_nb.figures.series import times
-
-    found = times([first, last])
-    if found is None:
-        raise LeptonError(f"{first!r} or {last!r} is not a time; write it like 2013-01-31 06:00")
-    if found[0] >= found[1]:
+    ends = {time: ends_of((time, time), dates=True) for time in (first, last)}
+    for time, end in ends.items():
+        if end is None:
+            raise LeptonError(f"{time!r} is not a time; write it like 2013-01-31 06:00")
+    if not ends[first] < ends[last]:  # type: ignore[operator]
         raise LeptonError(f"the first time, {first}, is not before the last, {last}")
 
 

@@ -6,19 +6,23 @@ import contextlib
 import html
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets
 
 from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.errors import LeptonError
 from lepton_nb.widgets.display import Shown, bundle, failing_the_cell, is_live
 from lepton_nb.widgets.faults import Faults
+from lepton_nb.widgets.labels import in_labels
 from lepton_nb.widgets.still import Piece, words
 from lepton_nb.widgets.style import STYLE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from lepton_nb.widgets.form import Field
 
 T = TypeVar("T")
 
@@ -64,7 +68,12 @@ class Panel:
 
     def fail(self, what: str, error: BaseException) -> None:
         """Show that `what` could not be done, and why."""
-        self._faults.add(what, error)
+        words = in_labels(error.message, self._fields()) if isinstance(error, LeptonError) else ""
+        self._faults.add(what, error, words)
+
+    def _fields(self) -> Mapping[str, Field]:
+        """By the name that code has for it, each field that the panel asks for: errors are told with their labels."""
+        return {}
 
     def clear_faults(self) -> None:
         """Take the errors away that are shown."""

@@ -118,7 +118,7 @@ def test_what_cannot_be_is_told_at_its_field_and_nothing_starts():
         button(panel, "Start").click()
         assert eventually(lambda: not panel.busy)
         assert panel._faults.texts == (
-            "Could not start the cluster: memory='lots' is not an amount; give one such as '2GB'",
+            "Could not start the cluster: Memory each 'lots' is not an amount; give one such as '2GB'",
         )
         assert len([one for one in shown(panel, ipywidgets.HTML) if "is not an amount" in one.value]) == 2
         assert says(panel, "The cluster did not start.")
