@@ -16,6 +16,7 @@ from lepton_nb.figures.drawing import compact
 from lepton_nb.training.checkpoint import listing
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.widgets.chart import LiveChart
+from lepton_nb.widgets.style import fitting_columns, side_by_side
 from lepton_nb.widgets.tables import facts_html, table_html
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class CurvesView:
         self.chosen = ipywidgets.SelectMultiple(description="Runs", tooltip="The runs whose curves are compared")
         self.column.observe(lambda _: self._draw(), "value")
         self.chosen.observe(lambda _: self._draw(), "value")
-        self._beside = ipywidgets.HBox([self.column, self.chosen], layout=ipywidgets.Layout(flex_flow="row wrap"))
+        self._beside = side_by_side([self.column, self.chosen])
         self.view = ipywidgets.VBox([self.loss, self._beside, self.other])
 
     def show(self, runs: Mapping[str, TrainingRun]) -> None:
@@ -165,10 +166,10 @@ class EvaluationView:
         self.charts = [LiveChart(compact(go.Figure(), 360)) for _ in range(4)]
         grid = ipywidgets.GridBox(
             self.charts,
-            layout=ipywidgets.Layout(grid_template_columns="repeat(auto-fit, minmax(24rem, 1fr))", grid_gap="8px 16px"),
+            layout=ipywidgets.Layout(grid_template_columns=fitting_columns("24rem"), grid_gap="8px 16px"),
         )
         self._sample = ipywidgets.HTML()
-        ask_row = ipywidgets.HBox([self.data, self.button])
+        ask_row = side_by_side([self.data, self.button])
         self.view = ipywidgets.VBox([ask_row, self._words, self.threshold, grid, self._sample])
         self._evaluation: Evaluation | None = None
         self._name = ""

@@ -2,6 +2,8 @@
 
 const LIBRARIES = Symbol.for("lepton-nb.plotly");
 const FRAME_MS = 40;
+// Pixels; in less, a legend goes below the plot and words are smaller.
+const NARROW = 480;
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
@@ -165,6 +167,7 @@ class View {
 
   async react() {
     const first = !this.plot.on;
+    this.squeezed = this.narrow;
     const layout = this.styled();
     this.drawing = true;
     try {
@@ -202,7 +205,21 @@ class View {
     if (this.dark) {
       layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
+    if (this.narrow) this.squeeze(layout);
     return layout;
+  }
+
+  get narrow() {
+    return this.width < NARROW;
+  }
+
+  squeeze(layout) {
+    const small = (font) => ({ ...font, size: Math.min(font?.size ?? 12, this.width < NARROW / 1.5 ? 8 : 10) });
+    layout.font = small(layout.font);
+    layout.legend = {
+      ...layout.legend, orientation: "h", x: 0, xanchor: "left", xref: "paper", y: 0, yanchor: "bottom", yref: "container",
+    };
+    layout.annotations = layout.annotations?.map((note) => ({ ...note, font: small(note.font) }));
   }
 
   light(style) {
@@ -270,6 +287,10 @@ class View {
 
   resize() {
     if (!this.plot.on || this.stopped || !this.root.clientWidth) return;
+    if (this.narrow !== this.squeezed) {
+      this.dirty = true;
+      this.later();
+    }
     this.plotly.Plots.resize(this.plot);
     if (Math.abs(this.width - (this.told ?? 0)) > 0.1 * this.width) {
       this.told = this.width;
