@@ -3,7 +3,7 @@
 const LIBRARIES = Symbol.for("lepton-nb.plotly");
 const FRAME_MS = 40;
 // Pixels; in less, a legend goes below the plot and words are smaller.
-const NARROW = 480;
+const NARROW = 420;
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
