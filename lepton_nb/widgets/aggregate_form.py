@@ -10,6 +10,7 @@ import polars as pl
 
 from lepton_nb.errors import WindowError
 from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.style import side_by_side
 from lepton_nb.windowing.choices import FUNCTIONS, AggregateRow
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class AggregateForm:
         self.form = Form(self._fields(), on_change=self._changed)
         self.add_button = panel.button("Add", self.add, icon="plus", help="Compute this one too")
         self.add_button.layout.align_self = "flex-start"
-        self.chosen = ipywidgets.HBox(layout=ipywidgets.Layout(flex_flow="row wrap", overflow="visible"))
+        self.chosen = side_by_side([], overflow="visible")
         self.view = ipywidgets.VBox([self.chosen, self.form.view, self.add_button])
         self.offer(None)
         self.show(self.rows)

@@ -19,6 +19,7 @@ from lepton_nb.widgets.cluster_form import count, start_fields
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.labels import in_labels
 from lepton_nb.widgets.panel import Panel
+from lepton_nb.widgets.style import fitting_columns, side_by_side
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -76,7 +77,7 @@ class ClusterPanel(Panel):
         self._form = Form(start_fields())
         self._start_button = self.button("Start", self._start, icon="play", help="Start a cluster on this machine")
         self._start_button.button_style = "primary"
-        self._setup = ipywidgets.VBox([self._form.view, ipywidgets.HBox([self._start_button])])
+        self._setup = ipywidgets.VBox([self._form.view, side_by_side([self._start_button])])
 
     def _make_controls(self) -> None:
         self._facts = ipywidgets.HTML()
@@ -91,12 +92,9 @@ class ClusterPanel(Panel):
         self._adapt_button = self.button("Adapt", self._adapt, help="Let the number of workers follow the load")
         self._stop_button = self.button("Stop", self._stop, icon="stop", help="End all workers and the scheduler")
         self._stop_button.button_style = "danger"
-        forms = ipywidgets.GridBox(
-            [self._size.view, self._bounds.view],
-            layout=ipywidgets.Layout(grid_template_columns="minmax(0, 1fr) minmax(0, 2fr)", grid_gap="0 1.5rem"),
-        )
-        forms.add_class("lepton-grid")
-        buttons = ipywidgets.HBox([self._scale_button, self._adapt_button, self._stop_button])
+        self._size.view.layout.flex, self._bounds.view.layout.flex = "1 1 15rem", "2 1 20rem"
+        forms = side_by_side([self._size.view, self._bounds.view], grid_gap="0 1.5rem", overflow="visible")
+        buttons = side_by_side([self._scale_button, self._adapt_button, self._stop_button])
         self._controls = ipywidgets.VBox([forms, buttons])
 
     def _fields(self) -> Mapping[str, Field]:
@@ -105,14 +103,14 @@ class ClusterPanel(Panel):
     def _make_instruments(self) -> None:
         self._table = ipywidgets.HTML()
         self._charts = {label: LiveChart(draw(self._history), label=label) for label, draw in _drawn("cuda").items()}
-        layout = ipywidgets.Layout(grid_template_columns="repeat(auto-fit, minmax(24rem, 1fr))", width="100%")
+        layout = ipywidgets.Layout(grid_template_columns=fitting_columns("24rem"), width="100%")
         self._grid = ipywidgets.GridBox([], layout=layout)
         self._worker = ipywidgets.Dropdown(description="Worker", tooltip="Whose log to show")
         self._log_button = self.button("Show log", self._show_log, help="Show the last lines of this worker's log")
         self._hide_button = self.button("Hide log", self._hide_log)
         self._log = ipywidgets.HTML()
         self._instruments = ipywidgets.VBox(
-            [self._table, self._grid, ipywidgets.HBox([self._worker, self._log_button, self._hide_button]), self._log]
+            [self._table, self._grid, side_by_side([self._worker, self._log_button, self._hide_button]), self._log]
         )
 
     def _start(self) -> None:

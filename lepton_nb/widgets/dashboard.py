@@ -17,6 +17,7 @@ from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.panels import panel_of
 from lepton_nb.widgets.still import Piece, heading
+from lepton_nb.widgets.style import side_by_side
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -62,13 +63,15 @@ class Dashboard(Panel):
         )
         self._choice.observe(lambda _: self._filter(), "value")
         shared = [self.button("Show this time", self._set_range), self.button("Show all", self._reset, icon="undo")]
-        self._time_bar = ipywidgets.VBox([self._range.view, ipywidgets.HBox(shared)])
-        self._bar = ipywidgets.HBox([self._time_bar, self._choice])
+        self._time_bar = ipywidgets.VBox([self._range.view, side_by_side(shared)])
+        self._bar = side_by_side([self._time_bar, self._choice])
         self._bar.add_class("lepton-bar")
+        self._time_bar.layout.flex = "1 1 20rem"
         self._grids = grids
         boxes = [self._grid(rows) for rows in grids.values()]
         pages = ipywidgets.Tab(boxes, titles=tuple(grids)) if isinstance(layout, Mapping) else boxes[0]
         self.body.children = [self._bar, pages]
+        self.body.add_class("lepton-page")
         self._link()
         self.every(1.0, self._link)
 

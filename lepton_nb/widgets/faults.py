@@ -10,6 +10,7 @@ import ipywidgets
 import traitlets
 
 from lepton_nb.errors import LeptonError
+from lepton_nb.widgets.style import side_by_side
 
 MOST = 3
 
@@ -68,7 +69,7 @@ class Faults:
         )
         dismiss = ipywidgets.Button(description="Dismiss", tooltip="Take this message away")
         dismiss.layout.width = "auto"
-        box = ipywidgets.VBox([words, ipywidgets.HBox([CopyButton(label="Copy traceback", text=trace), dismiss])])
+        box = ipywidgets.VBox([words, side_by_side([CopyButton(label="Copy traceback", text=trace), dismiss])])
         dismiss.on_click(lambda _: self._keep([one for one in self._shown if one[2] is not box]))
         self._keep([*self._shown, (what, text, box)][-MOST:])
 

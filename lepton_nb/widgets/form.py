@@ -10,6 +10,7 @@ from typing import Any
 import ipywidgets
 
 from lepton_nb.errors import LeptonError, hint
+from lepton_nb.widgets import style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,9 @@ class _Entry:
 
     def __init__(self, field: Field) -> None:
         self.field = field
-        style = {"description_width": "10.5rem"}
+        described = {"description_width": "10.5rem"}
         layout = ipywidgets.Layout(width="auto", margin="2px 0")
-        common = {"description": field.label, "tooltip": field.help or None, "style": style, "layout": layout}
+        common = {"description": field.label, "tooltip": field.help or None, "style": described, "layout": layout}
         if field.choices is not None and field.multiple:
             layout.height = _height(field.choices)
             self.input: Any = ipywidgets.SelectMultiple(options=list(field.choices), **common)
@@ -74,6 +75,7 @@ class _Entry:
         else:
             self.input = ipywidgets.Text(placeholder=field.example or ("default" if field.optional else ""), **common)
         self.fault = ipywidgets.HTML(layout=ipywidgets.Layout(display="none", margin="0 0 4px 10.7rem"))
+        self.fault.add_class("lepton-below")
         self.view = ipywidgets.VBox([self.input, self.fault], layout=ipywidgets.Layout(overflow="hidden"))
         if field.default is not None or (field.optional and field.choices is None):
             self.set(field.default)
@@ -113,7 +115,7 @@ def _height(choices: Sequence[tuple[str, Any]]) -> str:
 
 
 class Form:
-    """Fields as inputs in a grid of so many columns; `view` is what is shown.
+    """Fields as inputs in a grid of so many columns, or fewer on a narrow page; `view` is what is shown.
 
     on_change: called with the name of a field whose input was changed.
     """
@@ -125,7 +127,7 @@ class Form:
         self.view = ipywidgets.GridBox(
             [entry.view for entry in self._entries.values()],
             layout=ipywidgets.Layout(
-                grid_template_columns=f"repeat({columns}, minmax(15rem, 1fr))", grid_gap="0 1.5rem", width="100%"
+                grid_template_columns=style.fitting_columns("18rem", columns), grid_gap="0 1.5rem", width="100%"
             ),
         )
         self.view.add_class("lepton-form")

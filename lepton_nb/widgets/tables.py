@@ -28,7 +28,12 @@ def table_html(table: pl.DataFrame, caption: str) -> str:
     ]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     head = f"<thead><tr>{''.join(names)}</tr></thead>"
-    return f"<table><caption>{html.escape(caption)}</caption>{head}<tbody>{body}</tbody></table>"
+    said = html.escape(caption)
+    # The keyboard moves what is wider than the page.
+    return (
+        f'<div class="lepton-wide" role="region" aria-label="{said}" tabindex="0">'
+        f"<table><caption>{said}</caption>{head}<tbody>{body}</tbody></table></div>"
+    )
 
 
 def put(widget: ipywidgets.HTML, value: str) -> None:

@@ -11,6 +11,7 @@ import ipywidgets
 from lepton_nb.events import Progress, Status
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.time_left import in_words, time_left_s
+from lepton_nb.widgets.style import side_by_side
 
 # What a run does, by the phase that its last event tells.
 _PHASES = {
@@ -51,7 +52,7 @@ class Controls:
         self._bar = ipywidgets.FloatProgress(min=0, max=1, layout=ipywidgets.Layout(width="auto", height="14px"))
         self._words = ipywidgets.HTML()
         buttons = (self._start, self._pause, self._resume, self._stop, self._go_on, self._run)
-        row = ipywidgets.HBox(buttons, layout=ipywidgets.Layout(flex_flow="row wrap"))
+        row = side_by_side(buttons)
         self.view = ipywidgets.VBox([row, self._words, self._bar])
 
     @property

@@ -11,6 +11,7 @@ import ipywidgets
 from lepton_nb.figures import training as training_figures
 from lepton_nb.figures.drawing import compact
 from lepton_nb.widgets.chart import LiveChart
+from lepton_nb.widgets.style import side_by_side
 from lepton_nb.widgets.tables import put
 from lepton_nb.widgets.training_words import column_words
 
@@ -49,7 +50,7 @@ class CurvesView:
         self.column.observe(lambda _: self._draw(), "value")
         self.chosen.observe(lambda _: self._draw(), "value")
         self.note = ipywidgets.HTML()
-        self._beside = ipywidgets.HBox([self.column, self.chosen], layout=ipywidgets.Layout(flex_flow="row wrap"))
+        self._beside = side_by_side([self.column, self.chosen])
         self.view = ipywidgets.VBox([self.loss, self.note, self._beside, self.other])
 
     def show(self, runs: Mapping[str, TrainingRun], looked_at: str) -> None:

@@ -12,6 +12,7 @@ from lepton_nb.figures import evaluation as evaluation_figures
 from lepton_nb.figures.drawing import compact
 from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.widgets.chart import LiveChart
+from lepton_nb.widgets.style import fitting_columns, side_by_side
 from lepton_nb.widgets.tables import facts_html, put, table_html
 from lepton_nb.widgets.training_words import column_words, metric_words
 
@@ -46,10 +47,10 @@ class EvaluationView:
         self.charts = [LiveChart(compact(go.Figure(), 360)) for _ in range(4)]
         grid = ipywidgets.GridBox(
             self.charts,
-            layout=ipywidgets.Layout(grid_template_columns="repeat(auto-fit, minmax(24rem, 1fr))", grid_gap="8px 16px"),
+            layout=ipywidgets.Layout(grid_template_columns=fitting_columns("24rem"), grid_gap="8px 16px"),
         )
         self._sample = ipywidgets.HTML()
-        ask_row = ipywidgets.HBox([self.data, self.button])
+        ask_row = side_by_side([self.data, self.button])
         self.view = ipywidgets.VBox([ask_row, self.warning, self._words, self.threshold, grid, self._sample])
         self._evaluation: Evaluation | None = None
         self._name = ""

@@ -19,6 +19,7 @@ from lepton_nb.training.options import MODELS, Option
 from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.labels import in_labels
+from lepton_nb.widgets.style import side_by_side
 
 # Those that most trainings set come first; the others are behind a button.
 FIRST = ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "metrics")
@@ -129,7 +130,7 @@ class TrainingForm:
             [
                 _heading("Data"), self._empty, self._rows.view,
                 _heading("Model"), self._kind.view, *(form.view for form in self._models.values()),
-                _heading("Training"), self._first.view, ipywidgets.HBox([self._more]), self._further.view,
+                _heading("Training"), self._first.view, side_by_side([self._more]), self._further.view,
             ]
         )  # fmt: skip
         self._show_model()

@@ -16,6 +16,7 @@ from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.still import Piece, heading, table, words
+from lepton_nb.widgets.style import side_by_side
 from lepton_nb.widgets.tables import table_text
 from lepton_nb.widgets.window_code import CodeView
 from lepton_nb.widgets.window_export import ExportView
@@ -77,7 +78,7 @@ class WindowPanel(Panel):
         more.titles = ("The same in code", "Save the results")
         write = self.button("Write the code", self.write_code, icon="code", help="Show the Python that does this")
         buttons = [self._start, self._stop, *([write] if self.form is not None else [])]
-        self.body.children = [self._asking, ipywidgets.HBox(buttons), self._results.view, more]
+        self.body.children = [self._asking, side_by_side(buttons), self._results.view, more]
         self._more = more
         # Of a stream that is there already, what it gives comes first.
         if stream is None:

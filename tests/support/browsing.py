@@ -63,3 +63,32 @@ def visiting(*, offline: bool = False, dark: bool = False) -> Iterator[Visit]:
             yield visit
         finally:
             chromium.close()
+
+
+# What reaches beyond the right edge of its panel or of the page, and cannot be scrolled to in a part of its own. Lines
+# of a plot and words for screen readers do not count.
+_CUT_OFF = """() => {
+  const found = new Set();
+  for (const panel of document.querySelectorAll(".lepton-panel")) {
+    const edge = Math.min(document.documentElement.clientWidth, panel.getBoundingClientRect().right) + 1;
+    for (const one of panel.querySelectorAll("*")) {
+      const box = one.getBoundingClientRect();
+      if (!box.width || !box.height || box.right <= edge) continue;
+      if (one.closest("svg, .lepton-chart-words, .lepton-wide > *, pre, select")) continue;
+      found.add(`${one.tagName} ${one.className} ${one.textContent.trim().slice(0, 30)}`);
+    }
+  }
+  return [...found];
+}"""
+
+
+def cut_off(page: Page, width: int) -> list[str]:
+    """The parts of panels that cannot be seen in a window so many pixels wide; the window's width stays as it was."""
+    before = page.viewport_size
+    assert before is not None
+    page.set_viewport_size({"width": width, "height": before["height"]})
+    # Charts follow when the browser has laid out the page.
+    page.evaluate("() => new Promise((done) => setTimeout(done, 300))")
+    found: list[str] = page.evaluate(_CUT_OFF)
+    page.set_viewport_size(before)
+    return found

@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import visiting
+from browsing import cut_off, visiting
 from labs import keep, panel, press
 from serving import address, command, patient
 
@@ -14,6 +14,8 @@ NOTEBOOK = Path(__file__).resolve().parent.parent.parent / "notebooks" / "04_das
 PATIENT_MS = 120_000
 # A page that has gone leaves nothing after this long.
 GONE_S = 10
+# Windows so many pixels wide: half of a small screen, and a telephone.
+NARROW = (600, 400)
 SERIOUS = {"serious", "critical"}
 
 
@@ -44,6 +46,7 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         keep(page, "app-1-delays")
         press(windows, "Stop")
         windows.get_by_text("Stopped").first.wait_for(timeout=PATIENT_MS)
+        assert [cut_off(page, width) for width in NARROW] == [[], []]
 
         # What is seen can be had in words, and the keyboard moves it.
         chart.focus()
@@ -68,8 +71,23 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         tab(page, "Machines")
         machines = panel(page, "Cluster")
         machines.get_by_text("2 workers are up").wait_for(timeout=PATIENT_MS)
-        machines.locator("input:visible").first.fill("1")
-        machines.locator("input:visible").first.press("Enter")
+        # A number that cannot be is told with the fix, and the page goes on.
+        workers, least, most = (machines.locator("input:visible").nth(place) for place in range(3))
+        for wrong, told in (("0", "must be 1 or more, not 0"), ("", "is empty; give a value")):
+            workers.fill(wrong)
+            press(machines, "Scale")
+            machines.get_by_role("alert").filter(has_text=f"Could not scale. Workers {told}").wait_for()
+        workers.fill("900")
+        press(machines, "Scale")
+        machines.get_by_role("alert").filter(has_text="and this machine has").wait_for()
+        least.fill("3")
+        most.fill("2")
+        press(machines, "Adapt")
+        machines.get_by_role("alert").filter(has_text="Adapt to must be 3 or more").wait_for()
+        machines.get_by_text("2 workers are up").wait_for()
+        assert [cut_off(page, width) for width in NARROW] == [[], []]
+        workers.fill("1")
+        workers.press("Enter")
         press(machines, "Scale")
         machines.get_by_text("1 worker is up").wait_for(timeout=PATIENT_MS)
         keep(page, "app-4-machines")

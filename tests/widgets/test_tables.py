@@ -34,7 +34,7 @@ def test_a_table_has_a_caption_and_headers_and_escapes_what_users_wrote():
 def test_numbers_that_are_none_do_not_stop_it():
     made = table_html(pl.DataFrame({"v": [float("nan"), float("inf"), 0.0, None]}), "")
     assert [part.partition("<")[0] for part in made.split('class="number">')[2:]] == ["nan", "inf", "0", "none"]
-    assert table_html(TABLE.clear(), "none").endswith("<tbody></tbody></table>")
+    assert table_html(TABLE.clear(), "none").endswith("<tbody></tbody></table></div>")
 
 
 def test_lists_of_values_and_counts_are_written_out():

@@ -4,6 +4,8 @@ const LIBRARIES = Symbol.for("lepton-nb.plotly");
 const FRAME_MS = 40;
 // A view that hears nothing for so long says again what it shows: an answer or a frame is lost where a connection is.
 const IDLE_MS = [2000, 10000];
+// Pixels; in less, a legend goes below the plot and words are smaller.
+const NARROW = 420;
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
@@ -181,6 +183,7 @@ class View {
 
   async react() {
     const first = !this.plot.on;
+    this.squeezed = this.narrow;
     const layout = this.styled();
     this.drawing = true;
     try {
@@ -218,7 +221,21 @@ class View {
     if (this.dark) {
       layout.shapes = layout.shapes?.map((shape) => ({ ...shape, line: this.light(shape.line) }));
     }
+    if (this.narrow) this.squeeze(layout);
     return layout;
+  }
+
+  get narrow() {
+    return this.width < NARROW;
+  }
+
+  squeeze(layout) {
+    const small = (font) => ({ ...font, size: Math.min(font?.size ?? 12, this.width < NARROW / 1.5 ? 8 : 10) });
+    layout.font = small(layout.font);
+    layout.legend = {
+      ...layout.legend, orientation: "h", x: 0, xanchor: "left", xref: "paper", y: 0, yanchor: "bottom", yref: "container",
+    };
+    layout.annotations = layout.annotations?.map((note) => ({ ...note, font: small(note.font) }));
   }
 
   light(style) {
@@ -286,6 +303,10 @@ class View {
 
   resize() {
     if (!this.plot.on || this.stopped || !this.root.clientWidth) return;
+    if (this.narrow !== this.squeezed) {
+      this.dirty = true;
+      this.later();
+    }
     this.plotly.Plots.resize(this.plot);
     if (Math.abs(this.width - (this.told ?? 0)) > 0.1 * this.width) {
       this.told = this.width;
