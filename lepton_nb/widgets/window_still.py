@@ -1,0 +1,32 @@
+"""What a report has of a stream that has run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lepton_nb.figures.watched import Watched
+from lepton_nb.widgets.chart import LiveChart
+from lepton_nb.widgets.still import Piece, heading, table, words
+
+ROWS = 8
+# Before that a run has no course to speak of.
+FEWEST_BATCHES = 3
+TOLD = ("Rows read", "Results given", "Late", "Without time or key", "Unreadable")
+
+
+def stream_pieces(watched: Watched, said: str, level: int) -> Iterator[Piece]:
+    """`said` and how many rows it were, all windows, those that ended last, and how the stream ran.
+
+    There must be a column that can be drawn. level: that of the headings.
+    """
+    value = watched.drawable[0]
+    facts = dict(watched.facts())
+    told = "; ".join(f"{label}: {facts[label]}" for label in TOLD if label in facts)
+    figure, which = watched.all_results(value)
+    figure.update_layout(title=f"{value} of each window", margin_t=60)
+    yield words(f"{said}\n{told}.\nDrawn: {which}.")
+    yield LiveChart.still(figure)
+    yield table(watched.last_rows(ROWS), "The windows that ended last")
+    if watched.batches >= FEWEST_BATCHES:
+        yield heading("How the stream ran", level)
+        yield LiveChart.still(watched.progress())
