@@ -12,16 +12,16 @@ import ipywidgets
 from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.events import Status
 from lepton_nb.figures.watched import Watched
-from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field
 from lepton_nb.widgets.panel import Panel
-from lepton_nb.widgets.still import Piece, heading, table, words
+from lepton_nb.widgets.still import Piece
 from lepton_nb.widgets.style import side_by_side
 from lepton_nb.widgets.tables import table_text
 from lepton_nb.widgets.window_code import CodeView
 from lepton_nb.widgets.window_export import ExportView
 from lepton_nb.widgets.window_form import Asked, WindowForm
-from lepton_nb.widgets.window_results import FEWEST_BATCHES, ROWS_SHOWN, ResultsView
+from lepton_nb.widgets.window_results import ROWS_SHOWN, ResultsView
+from lepton_nb.widgets.window_still import stream_pieces
 from lepton_nb.windowing.choices import QueryChoices
 from lepton_nb.windowing.offers import examples
 from lepton_nb.windowing.query import WindowQuery
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from lepton_nb.windowing.stream import StreamRun
 
 REFRESH_S = 0.5
-# What a report tells of a stream that has run, beside what came of it.
-TOLD = ("Rows read", "Results given", "Late", "Without time or key", "Unreadable")
 HINT = "Nothing runs yet. Choose what to read and what to compute, then start."
 
 
@@ -162,20 +160,9 @@ class WindowPanel(Panel):
     def report(self, level: int = 2) -> Iterator[Piece]:
         """What was computed and from how many rows, all windows, those that ended last, and how the stream ran."""
         watched = self._watched
-        value = "" if watched is None or not watched.batches else self._results.value(watched)
-        if watched is None or not value:
-            yield from super().report(level)
-            return
-        facts = dict(watched.facts())
-        told = "; ".join(f"{label}: {facts[label]}" for label in TOLD if label in facts)
-        figure, which = watched.all_results(value)
-        figure.update_layout(title=f"{value} of each window", margin_t=60)
-        yield words(f"{self._words(watched)}\n{told}.\nDrawn: {which}.")
-        yield LiveChart.still(figure)
-        yield table(watched.last_rows(ROWS_SHOWN), "The windows that ended last")
-        if watched.batches >= FEWEST_BATCHES:
-            yield heading("How the stream ran", level)
-            yield LiveChart.still(watched.progress())
+        if watched is None or not watched.batches or not watched.drawable:
+            return super().report(level)
+        return stream_pieces(watched, self._words(watched), level, value=self._results.value(watched))
 
     def summary(self) -> str:
         """What is computed, how the stream stands, and the results that end last."""
