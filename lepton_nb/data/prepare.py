@@ -111,7 +111,7 @@ def prepare(
     stream: read a table in Parquet files, larger than memory, piece by piece: one column of the training part is in
         memory at a time, never the table, and the figures are exact all the same. Its parts give their rows to
         `lnb.train` alone, which reads them from the files; `part.collect()` is the part in memory. A split at random
-        draws from each row group in proportion.
+        draws from each row group in proportion. The target is then numbers or booleans.
 
     Numbers: missing values become the training median (with a column that flags them where training has any), then
     (x - mean) / std of the training part. Text: one column a category of the training part. Booleans: 0 and 1,
