@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         WindowError,
         WindowWarning,
     )
+    from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
     from lepton_nb.training import models
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from lepton_nb.widgets.training_panel import TrainingPanel
     from lepton_nb.widgets.window_panel import WindowPanel
     from lepton_nb.windowing import sinks, sources
+    from lepton_nb.windowing.durations import Duration
     from lepton_nb.windowing.functions import (
         count,
         custom,
@@ -65,11 +67,13 @@ _MODULES = {
     "sources": "lepton_nb.windowing.sources",
 }
 _NAMES = {
+    "Between": "lepton_nb.reports.limits",
     "Cluster": "lepton_nb.cluster.session",
     "ClusterError": "lepton_nb.errors",
     "ClusterPanel": "lepton_nb.widgets.cluster_panel",
     "Dashboard": "lepton_nb.widgets.dashboard",
     "DataError": "lepton_nb.errors",
+    "Duration": "lepton_nb.windowing.durations",
     "LeptonError": "lepton_nb.errors",
     "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
@@ -107,6 +111,7 @@ __all__ = [  # noqa: RUF022
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
     "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "Between", "Duration",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

@@ -70,6 +70,11 @@ def _rebuild(kind: type[LeptonError], message: str, facts: dict[str, Any]) -> Le
     return kind(message, **facts)
 
 
+def an(noun: str) -> str:
+    """`noun` with its article, as in "an int"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
 def hint(name: str, choices: Iterable[str]) -> str:
     """Text such as "; did you mean 'epochs'?", or "" when nothing is close to `name`."""
     close = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.6)

@@ -1,6 +1,7 @@
 """Every notebook runs from start to end, says what can be set, and is committed as its author wrote it."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # What makes a run small, for the notebooks that have such a parameter.
 SMALL = {"epochs": 1}
+
+# What its report is made of; and words that have no place where nothing can be pressed.
+DASHBOARD = ["What came of it", "Delays", "Foresight", "Machines", "The network, put to the test", "How to read it"]
+CONTROLS = ("button", "click", "drag ", "tab ", "press ", "address")
 
 
 def identify(path: Path) -> str:
@@ -70,6 +75,11 @@ def test_a_notebook_runs_and_becomes_a_report_that_draws_every_figure_offline(pa
             arg=figures,
         )
         assert visit.page.locator(".js-plotly-plot").count() == figures
+        if path.stem == "04_dashboard":
+            assert visit.page.locator("main h2").all_inner_texts() == DASHBOARD
+            said = visit.page.get_by_role("main").inner_text().lower()
+            assert [word for word in CONTROLS if word in said] == []
+            assert re.search(r"drawn: all \d+ windows\.", said)
     assert visit.outside() == []
     assert visit.failed == []
     assert visit.errors == []

@@ -75,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
     run.set_defaults(run=_report_run)
+    params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
+    params.add_argument("notebook", metavar="NOTEBOOK")
+    params.set_defaults(run=_report_params)
     return top
 
 
@@ -161,3 +164,9 @@ def _report_run(arguments: argparse.Namespace) -> int:
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
     )
+
+
+def _report_params(arguments: argparse.Namespace) -> int:
+    from lepton_nb.cli.report import params
+
+    return params(arguments.notebook)

@@ -1,16 +1,18 @@
-"""`lepton-nb report run`."""
+"""`lepton-nb report run` and `lepton-nb report params`."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
+from lepton_nb.reports.parameters import HOW_TO_TAG, read
 from lepton_nb.reports.place import HTML_NAME
-from lepton_nb.reports.run import plan, show
+from lepton_nb.reports.run import load, plan, show
 
 
 class Signalled(KeyboardInterrupt):
@@ -46,6 +48,21 @@ def run(
     for name, value in report.metrics.items():
         say(f"{name}: {value}")
     say(f"report: {report.html}")
+    return 0
+
+
+def params(notebook: str) -> int:
+    """Print each parameter of a notebook: its type and limits, its default, and what it means."""
+    source = Path(notebook).expanduser().absolute()
+    declared = read(load(source))
+    if declared is None:
+        raise ReportError(f"{source.name} has no parameters cell; {HOW_TO_TAG}", path=str(source))
+    for one in declared:
+        default = "must be given" if one.required else f"default {one.default_text}"
+        say(f"{one.name}: {one.type_text}; {default}")
+        for words in (one.help, one.fault):
+            if words:
+                say(f"    {words}")
     return 0
 
 

@@ -10,6 +10,8 @@ from lepton_nb.cluster.probe import Hardware, gigabytes
 from lepton_nb.errors import ClusterError
 
 CPU_WORKERS = 2
+# Of each worker: more than any machine has cores.
+MOST_THREADS = 1024
 LEAST_MEMORY_BYTES = 64_000_000
 
 
@@ -46,6 +48,8 @@ class ClusterSpec:
             _whole("workers", workers, 1)
         if gpus != "auto":
             _whole("gpus", gpus, 0, others='"auto" or ')
+        if threads > MOST_THREADS:
+            raise ClusterError(f"threads={threads} is too many; give at most {MOST_THREADS}", option="threads")
         for name, value in (("port", port), ("dashboard_port", dashboard_port)):
             if value > 65535:
                 raise ClusterError(f"{name}={value} is not a port; give 1 to 65535, or 0 for any free one", option=name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import polars as pl
+import polars.selectors as cs
 
 from lepton_nb.errors import DataError
 
@@ -62,10 +63,10 @@ def eager(frame: Frame, columns: Sequence[str] | None = None) -> pl.DataFrame:
     for a file that cannot be read.
     """
     if isinstance(frame, pl.DataFrame):
-        return frame if columns is None else frame.select(present(frame.columns, columns))
+        return frame if columns is None else frame.select(map(named, present(frame.columns, columns)))
     scanned = lazy(frame)
     if columns is not None:
-        scanned = scanned.select(present(column_names(scanned), columns))
+        scanned = scanned.select(map(named, present(column_names(scanned), columns)))
     return _reading(scanned.collect)
 
 
@@ -77,6 +78,11 @@ def schema(frame: pl.DataFrame | pl.LazyFrame) -> pl.Schema:
 def column_names(frame: pl.DataFrame | pl.LazyFrame) -> list[str]:
     """The column names, without reading rows."""
     return schema(frame).names()
+
+
+def named(column: str) -> pl.Expr:
+    """The column of exactly this name; `pl.col` would read "^...$" as a pattern, and "*" as all."""
+    return cs.by_name(column).as_expr()
 
 
 def present(known: Iterable[str], wanted: Iterable[str]) -> list[str]:
@@ -211,7 +217,7 @@ def _scan_csv(files: list[str]) -> pl.LazyFrame:
     times = [name for name, dtype in _reading(scan.collect_schema).items() if dtype in (pl.Date, pl.Datetime)]
     if not times:
         return scan
-    written = pl.scan_csv(files, infer_schema=False).select(pl.col(times).drop_nulls().first())
+    written = pl.scan_csv(files, infer_schema=False).select(named(time).drop_nulls().first() for time in times)
     first = _reading(written.collect).row(0, named=True)
     other = {name: pl.String for name in times if not re.match(r"\s*[+-]?\d{4}-", first[name] or "")}
     if not other:
@@ -224,7 +230,13 @@ def _reading(read: Callable[[], T]) -> T:
         return read()
     except (pl.exceptions.PolarsError, OSError) as error:
         text = str(error)
-        advice = "; a .json file holds one object a line" if "NDJSON" in text else ""
+        advice = "; look whether the file is whole, and what its name says"
+        if "empty CSV" in text or "empty reader" in text:
+            text, advice = "a file is empty", "; give one with rows"
+        elif "object-store" in text:
+            text, advice = text.splitlines()[0], "; look whether the address is right, and the network there"
+        elif "NDJSON" in text:
+            advice = "; a .json file holds one object a line"
         if "infer_schema_length" in text:
             text = text.splitlines()[0]
             advice = (

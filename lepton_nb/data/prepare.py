@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lepton_nb.data import prepare_stream
-from lepton_nb.data.frames import eager
+from lepton_nb.data.frames import eager, named
 from lepton_nb.data.labels import classes_of
 from lepton_nb.data.prepare_options import Options
 from lepton_nb.data.prepare_stream import StreamedPreparation
@@ -144,9 +144,9 @@ def _prepare(frame: Frame, options: Options) -> Preparation:
         raise DataError("the table has no rows; there is nothing to learn from")
     target, time = options.target, options.time
     text = isinstance(table.schema[target], TEXT)
-    known = pl.col(target).is_not_null() if text else finite(target).is_not_null()
+    known = named(target).is_not_null() if text else finite(target).is_not_null()
     if time is not None:
-        known &= pl.col(time).is_not_null()
+        known &= named(time).is_not_null()
     usable = table.filter(known)
     if usable.is_empty():
         raise DataError(f"no row has a value of the target {target!r}", column=target)
@@ -182,7 +182,7 @@ def _split_at_random(table: pl.DataFrame, options: Options) -> list[pl.DataFrame
 def _split_by_time(table: pl.DataFrame, time: str, options: Options) -> list[pl.DataFrame]:
     dtype = table.schema[time]
     check_time(time, dtype)
-    ordered = table.sort(time, maintain_order=True)
+    ordered = table.sort(named(time), maintain_order=True)
     # The test part is cut first, then the validation part from what is before it.
     test_start = cut(ordered[time], moment(time, dtype, options.test), "test", ordered.height)
     before = ordered.head(test_start)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lepton_nb.data.frames import named
 from lepton_nb.data.row_groups import RowGroupReader, RowGroups
 from lepton_nb.data.transform import Prepared, Transform, check_target, finite
 from lepton_nb.data.transform_values import transform_of, values_of
@@ -129,7 +130,7 @@ def usable(table: pl.DataFrame, target: str, time: str | None) -> pl.Series:
     check_target(table, target)
     known = finite(target).is_not_null()
     if time is not None:
-        known &= pl.col(time).is_not_null()
+        known &= named(time).is_not_null()
     return table.select(known).to_series()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from lepton_nb.data.frames import PARQUET, files_of, has_key_folders, present
+from lepton_nb.data.frames import PARQUET, files_of, has_key_folders, named, present
 from lepton_nb.errors import DataError
 
 MAGIC = b"PAR1"
@@ -108,7 +108,7 @@ class RowGroupReader:
             ) from error
         found = pl.from_arrow(table)
         assert isinstance(found, pl.DataFrame)
-        return found.select(columns)
+        return found.select(map(named, columns))
 
     def _opened(self, facts: ParquetFile) -> Any:
         import pyarrow.parquet

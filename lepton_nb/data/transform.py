@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from lepton_nb.data import labels
-from lepton_nb.data.frames import eager, schema
+from lepton_nb.data.frames import eager, named, schema
 from lepton_nb.data.tokens import TokenColumn
 from lepton_nb.errors import DataError
 
@@ -71,7 +71,7 @@ class TextColumn:
 
     def expressions(self) -> list[pl.Expr]:
         """One expression an output."""
-        value = pl.col(self.name).cast(pl.String)
+        value = named(self.name).cast(pl.String)
         known = value.is_in(list(self.categories)).fill_null(False)
         return [*(value.eq_missing(pl.lit(category)) for category in self.categories), ~known]
 
@@ -191,8 +191,8 @@ class Transform:
                 return column.numbers(table[column.name])
             expressions += column.expressions()
         dtype = pl.Float32 if self.precision == "float32" else pl.Float64
-        named = [e.cast(dtype).alias(name) for e, name in zip(expressions, self.feature_names, strict=True)]
-        return table.select(named).to_numpy(order="c")
+        numbers = [e.cast(dtype).alias(name) for e, name in zip(expressions, self.feature_names, strict=True)]
+        return table.select(numbers).to_numpy(order="c")
 
 
 def fit(
@@ -249,13 +249,14 @@ def check_text(table: pl.DataFrame | pl.LazyFrame, name: str) -> None:
 
 
 def value_counts(values: pl.Series) -> pl.DataFrame:
-    """How many rows have each value of a column of text: the column, rows."""
-    return values.cast(pl.String).drop_nulls().value_counts(name="rows")
+    """How many rows have each value of a column of text: value, rows."""
+    # A series of its own name would do: Polars reads "^...$" as a pattern.
+    return values.alias("value").cast(pl.String).drop_nulls().value_counts(name="rows")
 
 
 def text_column(name: str, counts: pl.DataFrame, min_rows: int) -> TextColumn:
     """The categories that are in `min_rows` rows or more. Raises DataError where there is none."""
-    kept = counts.filter(pl.col("rows") >= min_rows)[name].sort()
+    kept = counts.filter(pl.col("rows") >= min_rows)["value"].sort()
     if kept.is_empty():
         raise DataError(
             f"no value of column {name!r} is in {min_rows} training rows or more, so it would tell nothing; "
@@ -279,7 +280,7 @@ def check_target(table: pl.DataFrame | pl.LazyFrame, target: str) -> None:
 
 def finite(name: str) -> pl.Expr:
     """The column as Float64, with NaN and infinities as null."""
-    value = pl.col(name).cast(pl.Float64)
+    value = named(name).cast(pl.Float64)
     return pl.when(value.is_finite()).then(value)
 
 

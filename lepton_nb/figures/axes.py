@@ -10,6 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
+from lepton_nb.figures.drawing import short as short
 from lepton_nb.figures.drawing import style as style
 from lepton_nb.figures.drawing import text as text
 from lepton_nb.windowing.calendars import TICK_NS
@@ -19,8 +20,8 @@ TIMES = {1: (pl.Datetime("ns"), "%.9f"), 1_000: (pl.Datetime("us"), "%.6f"), 1_0
 
 
 def key_label(values: tuple[Any, ...]) -> str:
-    """The values of a key as a reader sees them; not escaped."""
-    return " ".join("null" if value is None else str(value) for value in values)
+    """The values of a key as a reader sees them, cut off where they are long; not escaped."""
+    return short(" ".join("null" if value is None else str(value) for value in values))
 
 
 def check_numbers(table: pl.DataFrame, column: str) -> None:

@@ -23,6 +23,8 @@ WORKERS_IN_A_ROW = 4
 TIME = "seconds watched"
 # Between two plots, of the height of both.
 GAP = 0.1
+# Fewer looks at a cluster than these are drawn as points: a line between them would tell of what nobody has seen.
+FEWEST_IN_A_LINE = 5
 
 MARGIN = {"l": 60, "r": 20, "t": 68, "b": 50}
 ABOVE = {"orientation": "h", "x": 1, "xanchor": "right", "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
@@ -30,19 +32,27 @@ BESIDE = {"orientation": "v", "x": 1.02, "xanchor": "left", "y": 1, "yanchor": "
 
 
 def memory(snapshot: ClusterSnapshot) -> go.Figure:
-    """One bar a worker: memory in use, free up to its limit, and spilled to disk, in GB (10^9 bytes)."""
+    """One bar a worker, in GB (10^9 bytes): memory of its process, free up to its limit, and spilled to disk.
+
+    Where workers have started processes, such as the ranks of a training, theirs follows that up to the limit, which
+    does not hold for them.
+    """
     import plotly.graph_objects as go
 
     names = [_name(worker.name) for worker in snapshot.workers]
-    used = [worker.memory_bytes / 1e9 for worker in snapshot.workers]
+    used = [worker.own_memory_bytes / 1e9 for worker in snapshot.workers]
+    started = [worker.children_memory_bytes / 1e9 for worker in snapshot.workers]
     spilled = [worker.spilled_bytes / 1e9 for worker in snapshot.workers]
-    free = [max(0, worker.memory_limit_bytes - worker.memory_bytes) / 1e9 for worker in snapshot.workers]
+    free = [max(0, worker.memory_limit_bytes - worker.own_memory_bytes) / 1e9 for worker in snapshot.workers]
     figure = go.Figure()
     for label, amounts, colour in (
         ("in use", used, COLOURS[0]),
         ("free", free, "#d0d0d0"),
+        ("in processes that it started", started, COLOURS[2]),
         ("on disk", spilled, COLOURS[1]),
     ):
+        if amounts is started and not any(started):
+            continue
         figure.add_bar(
             y=names,
             x=amounts,
@@ -65,12 +75,12 @@ def memory(snapshot: ClusterSnapshot) -> go.Figure:
 
 
 def cpu(history: ClusterHistory) -> go.Figure:
-    """Processor use over time, one line a worker, in percent of one core: 200 means two cores busy."""
+    """Processor use over time, one line a worker with what it started, in percent of one core: 200 means two busy."""
     return _one(history, "CPU", "cpu_percent", "% of one core", least=100, form=".0f", suffix=" %")
 
 
 def memory_over_time(history: ClusterHistory) -> go.Figure:
-    """Memory in use over time, one line a worker, in GB (10^9 bytes)."""
+    """Memory in use over time, one line a worker with what it started, in GB (10^9 bytes)."""
     return _one(history, "Memory", "memory_bytes", "GB", least=0.1, form=".2f", suffix=" GB", scale=1e-9)
 
 
@@ -117,7 +127,11 @@ def gpu(history: ClusterHistory) -> go.Figure:
         ("% in use", 100, _lines(columns, use, form=".0f", suffix=" % in use")),
         ("memory (GB)", 0.1, _lines(columns, held, form=".2f", suffix=" GB of GPU memory", legend=False)),
     ]
-    return _figure(columns, "GPU", halves)
+    seen = zip(columns.workers, use, held, strict=True)
+    without = [name for name, *lines in seen if all(np.isnan(line).all() for line in lines)]
+    named = ", ".join(map(_name, without))
+    told = named if len(without) <= WORKERS_IN_A_ROW else f"{len(without)} of {len(columns.workers)} workers"
+    return _figure(columns, f"GPU (nothing known of {text(told)})" if without else "GPU", halves)
 
 
 Trace = dict[str, Any]
@@ -161,6 +175,8 @@ def _lines(
             "legendgroup": name,
             "showlegend": legend,
             "line": {"width": 2, **style(number)},
+            # Seen where there are points; beyond the colours they differ by it, as lines do by their dashes.
+            "marker": {"size": 7, "symbol": number // len(COLOURS)},
             "hovertemplate": f"%{{y:{form}}}{suffix}<extra>{_name(name)}</extra>",
         }
         for number, (name, line) in enumerate(zip(columns.workers, lines, strict=True))
@@ -211,6 +227,7 @@ def _figure(
         said = {"text": nothing, "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
         return go.Figure([], layout | {"annotations": [said], "xaxis_visible": False, "yaxis_visible": False})
     data = []
+    mode = "lines" if len(columns.seconds) >= FEWEST_IN_A_LINE else "markers"
     share = (1 + GAP) / len(halves)
     for row, (unit, least, traces) in enumerate(halves):
         axis = "y" if row == 0 else f"y{row + 1}"
@@ -221,6 +238,6 @@ def _figure(
             "rangemode": "tozero",
             "autorangeoptions": {"include": [0, least]},
         }
-        data += [{"type": "scatter", "mode": "lines", "yaxis": axis, **trace} for trace in traces]
+        data += [{"type": "scatter", "mode": mode, "yaxis": axis, **trace} for trace in traces]
     layout["xaxis"] = {"title": {"text": TIME}, "anchor": axis}
     return go.Figure(data, layout)

@@ -19,6 +19,9 @@ Array = npt.NDArray[Any]
 # What each model gave, by its name.
 Scores = Mapping[str, Array]
 
+# Of a title of an axis, and of a name in a legend.
+LONGEST = 60
+
 DASHES = ("solid", "dash", "dot", "dashdot")
 
 
@@ -34,6 +37,11 @@ def named(scores: Scores) -> Scores:
     return scores
 
 
+def short(words: str) -> str:
+    """Words cut off where they are so long that they would leave no place for what is drawn."""
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
+
+
 def style(number: int) -> dict[str, str]:
     """Colour and dash of a line: 32 that can be told apart."""
     return {"color": COLOURS[number % len(COLOURS)], "dash": DASHES[number // len(COLOURS) % len(DASHES)]}
@@ -45,8 +53,8 @@ def lay_out(figure: go.Figure, title: str, x: str, y: str) -> None:
         template="plotly_white",
         title={"text": text(title)} if title else None,
         showlegend=True,
-        xaxis={"title": {"text": text(x)}},
-        yaxis={"title": {"text": text(y)}},
+        xaxis={"title": {"text": text(short(x))}},
+        yaxis={"title": {"text": text(short(y))}},
     )
 
 
@@ -58,7 +66,9 @@ def make_square(figure: go.Figure) -> go.Figure:
 
 
 def say(figure: go.Figure, words: str) -> None:
-    """Say in the middle of `figure` why there is nothing to be seen."""
+    """Say in the middle of `figure` why there is nothing to be seen; its axes have no numbers then."""
+    figure.update_xaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, ticks="", showgrid=False, zeroline=False)
     figure.add_annotation(text=text(words), showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
 
 

@@ -45,6 +45,21 @@ class Picked:
         return f"{of_each}; the {self.shown} busiest of {self.keys:,} keys, {by}"
 
 
+def told(picked: Picked, total: int, keys: Sequence[str]) -> str:
+    """Which of all `total` windows are shown, in words for who did not see them come."""
+    drawn = picked.table.height
+    if drawn == total:
+        return "the one window" if total == 1 else f"all {total:,} windows"
+    parts = []
+    if picked.shown < picked.keys:
+        by = f"by {picked.weight}" if picked.weight else "by number of windows"
+        parts.append(f"the {picked.shown} busiest of {picked.keys:,} values of {', '.join(keys)}, {by}")
+    longest = picked.table.group_by(list(map(named, keys))).len()["len"].max() if keys else drawn
+    if longest == picked.windows:
+        parts.append(f"the last {picked.windows:,} windows" + (" of each" if keys else ""))
+    return f"{'; '.join(parts)}: {drawn:,} of {total:,} windows"
+
+
 class Pick:
     """Picks the last `windows` windows of the `most_keys` busiest keys out of a stream's results, call by call.
 
@@ -64,21 +79,23 @@ class Pick:
             if column not in recent.columns:
                 raise WindowError.unknown("column", column, recent.columns)
         by = list(map(named, self.keys))
-        table = recent.unique([*self.keys, START, END], keep="last", maintain_order=True).sort(END, maintain_order=True)
+        table = recent.unique([*by, named(START), named(END)], keep="last", maintain_order=True).sort(
+            END, maintain_order=True
+        )
         if not by:
             return Picked(table.tail(self.windows), 0, 0, self.windows, self.weight)
         weight = named(self.weight).cast(pl.Float64).sum() if self.weight else pl.len().cast(pl.Float64)
         ranked = table.group_by(by).agg(weight.alias(WEIGHT))
         if ranked.height > self.most_keys and self._shown is not None:
-            stays = ranked.join(self._shown, on=self.keys, how="semi", nulls_equal=True)
-            others = ranked.join(self._shown, on=self.keys, how="anti", nulls_equal=True)
+            stays = ranked.join(self._shown, on=by, how="semi", nulls_equal=True)
+            others = ranked.join(self._shown, on=by, how="anti", nulls_equal=True)
             ranked = pl.concat([stays.with_columns(pl.col(WEIGHT) * STAYS), others])
         order = [pl.col(WEIGHT), *by]
         shown = ranked.sort(order, descending=[True, *[False] * len(by)]).head(self.most_keys).select(by)
         self._shown = shown
-        chosen = table.join(shown, on=self.keys, how="semi", nulls_equal=True, maintain_order="left")
+        chosen = table.join(shown, on=by, how="semi", nulls_equal=True, maintain_order="left")
         last = chosen.group_by(by, maintain_order=True).tail(self.windows).sort([*by, named(START), named(END)])
-        return Picked(last.select(recent.columns), ranked.height, shown.height, self.windows, self.weight)
+        return Picked(last.select(map(named, recent.columns)), ranked.height, shown.height, self.windows, self.weight)
 
 
 def windows(

@@ -12,6 +12,7 @@ import polars as pl
 from lepton_nb.errors import WindowError
 from lepton_nb.figures.axes import check_numbers, check_times, key_label, tick, ticks
 from lepton_nb.figures.batches import Batch
+from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.spec import END, START, listed
 
 # More than this cannot be told apart, and makes pages slow.
@@ -34,7 +35,7 @@ def windows(table: pl.DataFrame, value: str, keys: Sequence[str], since: date | 
         *_keyed(table, keys),
         ticks(table.get_column(START)).alias("start"),
         ticks(table.get_column(END)).alias("end"),
-        pl.col(value).cast(pl.Float64).alias("value"),
+        named(value).cast(pl.Float64).alias("value"),
     )
     drawn = drawn.unique().sort(by)
     if since is not None:
@@ -111,7 +112,7 @@ def _names(keys: Sequence[str]) -> list[str]:
 
 
 def _keyed(frame: pl.DataFrame, keys: Sequence[str]) -> list[pl.Expr]:
-    return [pl.col(key).alias(name) for key, name in zip(keys, _names(keys), strict=True)]
+    return [named(key).alias(name) for key, name in zip(keys, _names(keys), strict=True)]
 
 
 def _require(frame: pl.DataFrame, *columns: str) -> None:

@@ -18,7 +18,7 @@ POINTS_A_PIXEL = 2
 FEWEST_POINTS = 500
 
 _LINES = ("lines", "lines+markers", None)
-_CODES = {"float64": "f8", "float32": "f4", "int32": "i4", "int16": "i2", "int8": "i1", "uint8": "u1", "uint16": "u2"}
+CODES = {"float64": "f8", "float32": "f4", "int32": "i4", "int16": "i2", "int8": "i1", "uint8": "u1", "uint16": "u2"}
 
 
 class Series:
@@ -222,8 +222,8 @@ def jsonable(value: Any) -> Any:
         return {key: jsonable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         if value.ndim in (1, 2) and value.dtype.kind in "iuf":
-            known = value if value.dtype.name in _CODES else value.astype(np.float64)
-            packed = {"dtype": _CODES[known.dtype.name], "bdata": base64.b64encode(known.tobytes()).decode()}
+            known = value if value.dtype.name in CODES else value.astype(np.float64)
+            packed = {"dtype": CODES[known.dtype.name], "bdata": base64.b64encode(known.tobytes()).decode()}
             return packed if value.ndim == 1 else packed | {"shape": ",".join(map(str, value.shape))}
         return jsonable(value.tolist())
     if isinstance(value, list | tuple):

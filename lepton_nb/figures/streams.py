@@ -10,7 +10,7 @@ import polars as pl
 
 from lepton_nb.events import Event
 from lepton_nb.figures import prepared, traces
-from lepton_nb.figures.axes import moment, text, tick_ns
+from lepton_nb.figures.axes import moment, short, text, tick_ns
 from lepton_nb.figures.batches import Batch, batches, by_run, thinned
 from lepton_nb.figures.palette import COLOURS, GREY
 from lepton_nb.windowing.progress import byte_unit
@@ -144,7 +144,7 @@ def timeline(
     now = watermark if isinstance(watermark, date) else run[-1].watermark if run else None
     if now is not None:
         _add_now(figure, moment(now))
-    _lay_out(figure, keys, text(f"{value} ({unit})" if unit else value), text(title), below, bool(run))
+    _lay_out(figure, keys, text(short(f"{value} ({unit})" if unit else value)), text(title), below, bool(run))
     if not drawn:
         figure.add_annotation(text="no windows", showarrow=False, xref="x domain", yref="y domain", x=0.5, y=0.5)
     return figure
@@ -180,7 +180,7 @@ def _lay_out(figure: go.Figure, keys: Sequence[str], value: str, title: str, bel
         margin={"t": 60 if title else 30, "b": 60, "l": 70, "r": 20},
         hovermode="closest",
         showlegend=bool(keys) or below,
-        legend={"title": {"text": text(", ".join(keys))}, "tracegroupgap": 0},
+        legend={"title": {"text": text(short(", ".join(keys)))}, "tracegroupgap": 0},
     )
     figure.update_xaxes(type="date", tickangle=0)
     figure.update_xaxes(title={"text": "event time (UTC)"}, row=last, col=1)

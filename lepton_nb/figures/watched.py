@@ -13,13 +13,18 @@ from lepton_nb.events import Event, Progress
 from lepton_nb.figures import live, streams
 from lepton_nb.figures.batches import Course
 from lepton_nb.windowing.aggregates import Count
-from lepton_nb.windowing.progress import told
+from lepton_nb.windowing.progress import nothing_found, told
 from lepton_nb.windowing.spec import START
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from lepton_nb.windowing.stream import StreamRun
+
+# For a report: of each key, so that the busiest together stay below what a figure draws.
+MOST_WINDOWS = 3_000
+# More results than that are not read back for a picture.
+MOST_ROWS_READ = 1_000_000
 
 
 class Watched:
@@ -61,6 +66,11 @@ class Watched:
         """How the stream stands, as labels and values; empty before the first batch."""
         return [] if self._last is None else told(self._last.done, self._last.values)
 
+    @property
+    def nothing_found(self) -> str:
+        """Why a stream that is over gave no result, and what to do; "" where it gave one, or still runs."""
+        return "" if self._last is None else nothing_found(self._last.done, self._last.values)
+
     def results(self, value: str, *, unit: str = "") -> tuple[go.Figure, str]:
         """The last windows of the busiest keys as a figure, and in words which they are.
 
@@ -74,6 +84,20 @@ class Watched:
             picked = self._pick.of(recent)
         watermark = self.stream.watermark
         return live.windows(picked.table, value, self._pick.keys, watermark=watermark, unit=unit), picked.text
+
+    def all_results(self, value: str, *, unit: str = "") -> tuple[go.Figure, str]:
+        """As `results`, with all windows of the busiest keys, up to 3,000 each: for a report, which is drawn once."""
+        recent = self.stream.recent()
+        whole = recent
+        if self._last is not None and self._last.values["windows"] <= MOST_ROWS_READ:
+            # Of a run that went on where another stood, also what that one gave; some sinks cannot be read back.
+            with contextlib.suppress(WindowError):
+                whole = self.stream.table()
+        keys = recent.columns[: recent.columns.index(START)]
+        picked = live.Pick(keys, self._weight(recent), most_keys=self._most_keys, windows=MOST_WINDOWS).of(whole)
+        watermark = self.stream.watermark
+        figure = live.windows(picked.table, value, keys, watermark=watermark, unit=unit)
+        return figure, live.told(picked, whole.height, keys)
 
     def progress(self) -> go.Figure:
         """Throughput, lag, late rows and state over the seconds of the run."""

@@ -10,8 +10,10 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.errors import WindowError
-from lepton_nb.figures.axes import check_numbers, check_times, key_label, moments, style, text, tick_ns, ticks
+from lepton_nb.figures.axes import check_numbers, check_times, key_label, moments, short, style, text, tick_ns, ticks
+from lepton_nb.figures.drawing import say
 from lepton_nb.windowing.calendars import TICK_NS
+from lepton_nb.windowing.partials import named
 from lepton_nb.windowing.spec import END, START, listed
 
 if TYPE_CHECKING:
@@ -77,13 +79,13 @@ def lines(
         template="plotly_white",
         title={"text": text(title)} if title else None,
         showlegend=len(series) > 1,
-        legend={"title": {"text": text(", ".join(keys))}},
+        legend={"title": {"text": text(short(", ".join(keys)))}},
         hovermode="closest",
         xaxis={"type": "date", "title": {"text": "window start (UTC)"}},
-        yaxis={"title": {"text": text(f"{value} ({unit})" if unit else value)}},
+        yaxis={"title": {"text": text(short(f"{value} ({unit})" if unit else value))}},
     )
     if not drawn.height:
-        figure.add_annotation(text="no windows", showarrow=False, xref="paper", yref="paper", x=0.5, y=0.5)
+        say(figure, "no windows")
     return figure
 
 
@@ -96,9 +98,9 @@ def _prepared(table: pl.DataFrame, value: str, keys: list[str]) -> pl.DataFrame:
     check_times(table, START, "give the result of collect()")
     by = [*_named(keys), "start"]
     drawn = table.select(
-        *[pl.col(key).alias(name) for key, name in zip(keys, _named(keys), strict=True)],
+        *[named(key).alias(name) for key, name in zip(keys, _named(keys), strict=True)],
         ticks(table.get_column(START)).alias("start"),
-        pl.col(value).cast(pl.Float32).alias("value"),
+        named(value).cast(pl.Float32).alias("value"),
     ).sort(by)
     if drawn.select(by).is_duplicated().any():
         others = [c for c in table.columns if c not in (START, END, value, *keys)]

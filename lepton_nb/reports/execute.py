@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 import re
 from collections.abc import Mapping
@@ -12,12 +13,13 @@ from typing import Any, Literal
 
 from lepton_nb.background import Control
 from lepton_nb.reports.guard import Mark
+from lepton_nb.reports.injection import inject, injected
 from lepton_nb.reports.kernel import ReportKernel
+from lepton_nb.reports.values import jsonable
 
 ReportStatus = Literal["finished", "failed", "cancelled"]
 
 KERNEL_START_S = 120
-_INJECTED_TAG = "injected-parameters"
 _ERROR_TAG = "papermill-error-cell-tag"
 
 
@@ -94,12 +96,14 @@ def execute(
     kernel = ReportKernel(source.parent, log, records, mark)
     watch = _Watch(control)
     error: BaseException | None = None
+    # Papermill would write a date as text.
+    filled = copy.deepcopy(notebook)
+    inject(filled, parameters)
     try:
         kernel.start()
         papermill.execute_notebook(
-            notebook,
+            filled,
             None,
-            parameters=dict(parameters),
             kernel_name="python3",
             language="python",
             progress_bar=False,
@@ -119,7 +123,9 @@ def execute(
         kernel.end()
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-    return _outcome(watch, notebook, interruption.cause, error, source, timeout_s)
+    outcome = _outcome(watch, filled, interruption.cause, error, source, timeout_s)
+    outcome.notebook.metadata.papermill["parameters"] = jsonable(dict(parameters))
+    return outcome
 
 
 class _Watch:
@@ -186,12 +192,8 @@ def _failure(
         return None  # a cell tagged raises-exception raised, as its author says it may
     elif type(error).__name__ == "DeadKernelError":
         evalue = "the kernel died; the memory may not have been enough, kernel.log beside the report may say more"
-    source_index = None if index is None else index - sum(map(_injected, notebook.cells[:index]))
+    source_index = None if index is None else index - sum(map(injected, notebook.cells[:index]))
     return Failure(cell=source_index, heading=watch.headings.get(index or 0, ""), ename=ename, evalue=evalue)
-
-
-def _injected(cell: Any) -> bool:
-    return _INJECTED_TAG in cell.metadata.get("tags", [])
 
 
 def heading(markdown: str) -> str:

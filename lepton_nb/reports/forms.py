@@ -1,8 +1,7 @@
-"""Forms: the types that a notebook's parameter may have, built from its annotation without running it."""
+"""Forms: the types that a notebook's parameter may have."""
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,12 +9,30 @@ from typing import Any
 
 from lepton_nb.reports.values import plain
 
-SUPPORTED = "int, float, bool, str, Literal[...], list[...], dict[str, ...] and X | None"
 _WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 class Form:
     """A type of parameter. Both methods return the value to use, or raise ValueError with what is wanted."""
+
+    @property
+    def bare(self) -> Form:
+        """The form without its limits."""
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its name without an example, to go before its limits."""
+        return str(self)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its values can be between others."""
+        return False
+
+    def order(self, value: Any) -> Any:
+        """By what a value that fits, of an ordered form, is compared; raises ValueError for one that has no place."""
+        return value
 
     def check(self, value: Any) -> Any:
         """Take a Python value; an int is welcome as a float, and nothing else is converted."""
@@ -59,6 +76,10 @@ class Plain(Form):
             except ValueError:
                 pass
         raise ValueError(f"must be {self}, not {text!r}")
+
+    @property
+    def ordered(self) -> bool:
+        return self.kind in (int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +153,11 @@ class Either(Form):
 
     def check(self, value: Any) -> Any:
         # An int is kept as it is by `float | int`: forms of its very type come first.
-        exact = [form for form in self.forms if isinstance(form, Plain) and type(value) is form.kind]
+        exact = [form for form in self.forms if isinstance(form.bare, Plain) and type(value) is form.bare.kind]
         return self._first([*exact, *self.forms], "check", value)
 
     def parse(self, text: str) -> Any:
-        return self._first(sorted(self.forms, key=lambda form: form == Plain(str)), "parse", text)
+        return self._first(sorted(self.forms, key=lambda form: form.bare == Plain(str)), "parse", text)
 
     def _first(self, forms: Iterable[Form], method: str, value: Any) -> Any:
         for form in forms:
@@ -179,52 +200,6 @@ def of_value(value: Any) -> Form:
     if isinstance(value, dict):
         return Table(Anything())
     return Anything()
-
-
-def of_annotation(node: ast.expr) -> Form:
-    """The form of an annotation; raises ValueError for one that is not in the closed table."""
-    match node:
-        case ast.Constant(value=None):
-            return Plain(type(None))
-        case ast.Constant(value=str(text)):
-            return of_annotation(ast.parse(text, mode="eval").body)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Either((of_annotation(left), of_annotation(right)))
-        case ast.Name() | ast.Attribute():
-            return _of_name(_name(node))
-        case ast.Subscript(value=base, slice=inner):
-            return _of_subscript(_name(base), inner.elts if isinstance(inner, ast.Tuple) else [inner])
-    raise ValueError(f"annotation {ast.unparse(node)} is none of {SUPPORTED}")
-
-
-def _of_name(name: str) -> Form:
-    kinds: dict[str, Form] = {kind.__name__: Plain(kind) for kind in (int, float, bool, str)}
-    kinds |= {"list": Sequence(Anything()), "List": Sequence(Anything()), "Any": Anything()}
-    kinds |= {"dict": Table(Anything()), "Dict": Table(Anything())}
-    if name not in kinds:
-        raise ValueError(f"annotation {name} is none of {SUPPORTED}")
-    return kinds[name]
-
-
-def _of_subscript(name: str, inner: list[ast.expr]) -> Form:
-    if name == "Literal":
-        return Choice(tuple(ast.literal_eval(item) for item in inner))
-    if name in ("list", "List") and len(inner) == 1:
-        return Sequence(of_annotation(inner[0]))
-    if name in ("dict", "Dict") and len(inner) == 2 and of_annotation(inner[0]) == Plain(str):
-        return Table(of_annotation(inner[1]))
-    if name == "Optional" and len(inner) == 1:
-        return Either((of_annotation(inner[0]), Plain(type(None))))
-    if name == "Union":
-        return Either(tuple(of_annotation(item) for item in inner))
-    raise ValueError(f"annotation {name}[...] is none of {SUPPORTED}")
-
-
-def _name(node: ast.expr) -> str:
-    # typing.Literal and t.Literal are Literal: only the last part tells.
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    return node.id if isinstance(node, ast.Name) else ast.unparse(node)
 
 
 def _inside(where: str, form: Form, value: Any) -> Any:

@@ -14,6 +14,7 @@ from jupyter_core.utils import run_sync
 
 from lepton_nb.environment import MODE_VARIABLE
 from lepton_nb.reports import guard
+from lepton_nb.reports.channel import Client
 from lepton_nb.reports.record import RECORD_VARIABLE
 
 # Half of it passes before SIGTERM, the rest before SIGKILL. ipykernel ends children one by one, for longer than that,
@@ -36,6 +37,7 @@ class ReportKernel(AsyncKernelManager):
             kernel_name="python3",
             kernel_spec_manager=ThisPython(),
             transport_encryption="auto",
+            client_factory=Client,
         )
         self.shutdown_wait_time = SHUTDOWN_S
         self._folder, self._log, self._records, self._mark = folder, log, records, mark

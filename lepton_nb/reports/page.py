@@ -10,11 +10,15 @@ from typing import Any
 from lepton_nb.reports.markdown import FAILED_ANCHOR, Markdown
 from lepton_nb.reports.outputs import Block, blocks
 
+# Tags of Markdown cells: words on buttons are of no use in a report, nor in an app those on what came of it all.
+LIVE_ONLY, REPORT_ONLY = "live-only", "report-only"
+
 
 def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_code: bool = False) -> str:
     """The HTML of an executed notebook (nbformat 4 node); relative images are read from `folder`.
 
-    The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`.
+    The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`, and Markdown
+    cells tagged `live-only` in any case.
     """
     import jinja2
 
@@ -43,6 +47,8 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
 
 def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
     if cell.cell_type == "markdown":
+        if LIVE_ONLY in cell.metadata.get("tags", []):
+            return []
         return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
     if cell.cell_type != "code":
         return []

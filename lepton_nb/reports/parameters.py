@@ -7,12 +7,15 @@ import contextlib
 import io
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lepton_nb.errors import ReportError, hint
-from lepton_nb.reports.forms import Form, of_annotation, of_value
+from lepton_nb.reports.annotations import of_annotation
+from lepton_nb.reports.forms import Form, of_value
+from lepton_nb.reports.limits import Limited
+from lepton_nb.reports.moments import constant
 from lepton_nb.reports.values import plain
 
 TAG = "parameters"
@@ -26,8 +29,9 @@ HOW_TO_TAG = (
 class Parameter:
     """A parameter as its cell declares it.
 
-    `default` is the value when it is a literal, else None, and `default_text` its source either way; a parameter
-    with an empty `default_text` has no default and must be given. `fault` says what is wrong with the annotation.
+    `default` is the value when it is a literal or such as `date(2013, 6, 24)`, else None, and `default_text` its source
+    either way; a parameter with an empty `default_text` has no default and must be given. `fault` says what is wrong
+    with the annotation.
     """
 
     name: str
@@ -42,6 +46,21 @@ class Parameter:
     def required(self) -> bool:
         """True when there is no default."""
         return not self.default_text
+
+    @property
+    def type_text(self) -> str:
+        """The type and its limits, for people."""
+        return str(self.form) if self.form is not None else self.annotation
+
+    @property
+    def default_fault(self) -> str:
+        """What is wrong with a default that is outside of the limits beside it, or ""."""
+        if self.default is not None and isinstance(self.form, Limited):
+            try:
+                self.form.check(self.default)
+            except ValueError as error:
+                return f"default {error}; correct it in the parameters cell"
+        return ""
 
 
 def read(notebook: Any) -> tuple[Parameter, ...] | None:
@@ -77,7 +96,7 @@ def read_source(source: str, index: int = 0) -> tuple[Parameter, ...]:
                 declared = (None, value)
             case _:
                 continue
-        comment = comments.get(statement.end_lineno or 0, "") or comments.get(statement.lineno, "")
+        comment = _help(statement, comments, source.splitlines())
         found[name] = _parameter(name, declared[0], declared[1], comment)
     return tuple(found.values())
 
@@ -86,7 +105,7 @@ def check(declared: tuple[Parameter, ...] | None, given: Mapping[str, Any], *, t
     """The values to inject, for parameters `given` in Python, or as text on a command line.
 
     Raises one ReportError that names every problem (also as `problems`): unknown names with the closest known
-    one, values of the wrong type, and parameters that have no default and were not given.
+    one, values of the wrong type or outside of their limits, and parameters that have no default and were not given.
     """
     if declared is None:
         if given:
@@ -115,6 +134,11 @@ def check(declared: tuple[Parameter, ...] | None, given: Mapping[str, Any], *, t
         for parameter in declared
         if parameter.required and parameter.name not in given
     ]
+    problems += [
+        f"parameter {parameter.name!r} {parameter.default_fault}"
+        for parameter in declared
+        if parameter.default_fault and parameter.name not in given
+    ]
     if problems:
         raise ReportError(
             f"{'; '.join(problems)}; known parameters: {', '.join(sorted(known)) or 'none'}",
@@ -128,7 +152,7 @@ def _parameter(name: str, annotation: ast.expr | None, value: ast.expr | None, c
     default, literal = None, False
     if value is not None:
         with contextlib.suppress(ValueError, TypeError):
-            default, literal = plain(ast.literal_eval(value)), True
+            default, literal = plain(constant(value)), True
     form: Form | None = of_value(default if literal else None)
     fault = ""
     if annotation is not None:
@@ -145,6 +169,14 @@ def _parameter(name: str, annotation: ast.expr | None, value: ast.expr | None, c
         form=form,
         fault=fault,
     )
+
+
+def _help(statement: ast.stmt, comments: Mapping[int, str], lines: Sequence[str]) -> str:
+    """The comment at the end of a statement, at its first line, or alone on the line above."""
+    above = statement.lineno - 1
+    alone = above and lines[above - 1].lstrip().startswith("#")
+    found = (comments.get(statement.end_lineno or 0), comments.get(statement.lineno), alone and comments.get(above))
+    return next((words for words in found if words), "")
 
 
 def _comments(source: str) -> dict[int, str]:

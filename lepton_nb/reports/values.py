@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date, timedelta
 from typing import Any, TypeAlias
 
 Scalar: TypeAlias = bool | int | float | str
@@ -29,9 +30,14 @@ def plain(value: Any) -> Any:
 
 
 def jsonable(value: Any) -> Any:
-    """`value` for strict JSON: NaN and infinities become the strings "NaN", "Infinity" and "-Infinity"."""
+    """`value` for strict JSON: NaN and infinities become the strings "NaN", "Infinity" and "-Infinity", dates and times
+    ISO 8601, and a timedelta its seconds as in "21600s"."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f"{value.total_seconds():g}s"
     if isinstance(value, list):
         return [jsonable(item) for item in value]
     if isinstance(value, dict):

@@ -121,7 +121,7 @@ def likely_task(train: Any, target: str | None) -> tuple[Task, int | None]:
     elif is_pair(train):
         values = pl.Series(np.asarray(train[1]).reshape(-1))
     elif target is not None:
-        values = eager(train, [target])[target]
+        values = eager(train, [target])[target].alias("target")
     else:
         return "regression", None
     if isinstance(values.dtype, TEXT):

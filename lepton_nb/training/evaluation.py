@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from lepton_nb.data.frames import named
 from lepton_nb.training.array_rows import Array
 from lepton_nb.training.spec import Task
 
@@ -40,9 +41,9 @@ class Evaluation:
         predictions = self.predictions[kept]
         columns: dict[str, Any] = {"observed": self.target[kept]}
         if self.task != "regression":
-            columns["observed"] = named(columns["observed"].astype(np.int64), self.classes)
+            columns["observed"] = labelled(columns["observed"].astype(np.int64), self.classes)
         if self.task == "multiclass":
-            columns["predicted"] = named(predictions.argmax(axis=-1), self.classes)
+            columns["predicted"] = labelled(predictions.argmax(axis=-1), self.classes)
             columns["probability"] = predictions.max(axis=-1)
         else:
             columns["predicted"] = predictions
@@ -53,10 +54,10 @@ class Evaluation:
         if self.rows is None:
             return found
         table = self.rows[kept]
-        return found.hstack(table.select(name for name in table.columns if name not in found.columns))
+        return found.hstack(table.select(named(name) for name in table.columns if name not in found.columns))
 
 
-def named(numbers: Array, classes: tuple[str, ...]) -> pl.Series:
+def labelled(numbers: Array, classes: tuple[str, ...]) -> pl.Series:
     """Class numbers (rows,) as the names of the classes, where they have some; of (rows, steps), lists of numbers."""
     if not classes or numbers.ndim > 1:
         return pl.Series(numbers.tolist())

@@ -18,7 +18,7 @@ from lepton_nb.data.frames import is_dask
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models, tokens
 from lepton_nb.training.batches import TargetFacts
-from lepton_nb.training.evaluation import Evaluation, named
+from lepton_nb.training.evaluation import Evaluation, labelled
 from lepton_nb.training.known_rows import MOST_ASKED, KnownRows
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
@@ -103,7 +103,7 @@ class Trained:
             raise TrainingError("a regression predicts numbers, which have no labels; use predict")
         answers = self.predict(data)
         numbers = answers.argmax(axis=-1) if self.task == "multiclass" else (answers >= threshold).astype(np.int64)
-        return named(numbers, self.reader.classes).alias("predicted")
+        return labelled(numbers, self.reader.classes).alias("predicted")
 
     def export(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write the model for other programs; see `export.export`: format, outputs, sample, overwrite."""

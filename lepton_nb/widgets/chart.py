@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from ipywidgets import widget_serialization
 from lepton_nb.environment import mode
 from lepton_nb.errors import LeptonError
 from lepton_nb.figures.plotly_js import TRACES
-from lepton_nb.figures.series import FEWEST_POINTS, POINTS_A_PIXEL, Series, ends_of, equal, jsonable, raw
-from lepton_nb.figures.words import describe
+from lepton_nb.figures.series import ends_of
+from lepton_nb.widgets.chart_state import PLOTLY as PLOTLY
+from lepton_nb.widgets.chart_state import ChartState
 from lepton_nb.widgets.library import library
 from lepton_nb.widgets.pump import Pump
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 STATIC = Path(__file__).parent / "static"
-PLOTLY = "application/vnd.plotly.v1+json"
-# Of a chart that nobody has opened yet, and of the picture that a saved notebook keeps.
-USUAL_WIDTH = 1000
-# A line is thinned anew for a chart of another width when that is so much narrower or wider: less is not seen.
-NARROWER, WIDER = 0.6, 1.3
 KEYS = "Arrow keys move along the x axis, plus and minus zoom, Home shows all."
 
 
@@ -45,30 +40,19 @@ class LiveChart(anywidget.AnyWidget):
     _esm = STATIC / "chart.js"
     _css = STATIC / "chart.css"
     _library = traitlets.Any().tag(sync=True, **widget_serialization)
-    _frame = traitlets.Any().tag(sync=True, to_json=lambda _, chart: chart._state(), from_json=lambda value, _: value)
+    _frame = traitlets.Any().tag(sync=True, to_json=lambda _, chart: chart._begin(), from_json=lambda value, _: value)
     label = traitlets.Unicode().tag(sync=True)
     # Names of traces that are not drawn.
     hidden: Any = traitlets.List(traitlets.Unicode()).tag(sync=True)
     x_range: Any = traitlets.List(default_value=None, allow_none=True).tag(sync=True)
 
     def __init__(self, figure: go.Figure, *, label: str = "", summary: Callable[[], str] | None = None) -> None:
-        self._changing = threading.RLock()
+        check_traces(figure)
         self._summary = summary
-        self._series: list[Series] = []
-        self._layout: dict[str, Any] = {}
-        # The layout as it was given, before it was made ready for JSON.
-        self._given: dict[str, Any] = {}
-        # What the views have: points of each trace that were sent as they are, None where they were thinned.
-        self._sent: list[int | None] = []
-        self._stale: set[int] = set()
-        self._restyled: set[int] = set()
-        self._whole = self._laid_out = True
-        # Grows with what is to be seen; the words of which state the views have.
-        self._revision = self._worded = 0
-        self._width = USUAL_WIDTH
+        self._state = ChartState()
+        self._state.take(figure)
         self._pump = Pump(self._send_frame)
-        self._take(figure)
-        title = (self._layout.get("title") or {}).get("text")
+        title = (self._state.layout.get("title") or {}).get("text")
         super().__init__(_library=library(), label=label or str(title or "Chart"))
         self.on_msg(self._heard)
         self.observe(self._moved, "x_range")
@@ -84,35 +68,36 @@ class LiveChart(anywidget.AnyWidget):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of its traces."""
-        with self._changing:
-            return tuple(dict.fromkeys(one.name for one in self._series if one.name))
+        with self._state.lock:
+            return tuple(dict.fromkeys(one.name for one in self._state.series if one.name))
 
     @property
     def over_time(self) -> bool:
         """True where its x axis has times."""
-        with self._changing:
-            return (self._layout.get("xaxis") or {}).get("type") == "date"
+        with self._state.lock:
+            return self._state.over_time
 
     @property
     def figure(self) -> go.Figure:
         """The figure as it stands, with all its points."""
         import plotly.graph_objects as go
 
-        with self._changing:
-            return go.Figure(data=[one.trace() for one in self._series], layout=self._layout)
+        with self._state.lock:
+            return go.Figure(data=[one.trace() for one in self._state.series], layout=self._state.layout)
 
     @property
     def text(self) -> str:
         """The chart in words."""
         if self._summary is not None:
             return self._summary()
-        with self._changing:
-            return describe(self._series, self._layout)
+        with self._state.lock:
+            return self._state.text
 
     def show(self, figure: go.Figure) -> None:
         """Show another figure in this place; only what differs is sent."""
-        with self._changing:
-            changed = self._take(figure)
+        check_traces(figure)
+        with self._state.lock:
+            changed = self._state.take(figure)
         if changed:
             self._pump.changed()
 
@@ -122,179 +107,75 @@ class LiveChart(anywidget.AnyWidget):
         x, y: as many numbers (or times, for x, where the trace has times) each. Raises LeptonError for others, and
         where there is no such trace.
         """
-        with self._changing:
-            if not isinstance(trace, int) or not 0 <= trace < len(self._series):
-                raise LeptonError(f"there is no trace {trace!r}; the chart has {len(self._series)}, counted from 0")
-            self._series[trace].append(x, y)
-            self._stale.add(trace)
-            self._revision += 1
+        with self._state.lock:
+            self._state.append(trace, x, y)
         self._pump.changed()
 
     @staticmethod
     def still(figure: go.Figure) -> dict[str, Any]:
         """A figure as an output of a notebook that needs no kernel: thinned for a page, and in words."""
-        series = [Series(trace.to_plotly_json()) for trace in figure.data]
-        layout = jsonable(figure.layout.to_plotly_json())
-        return _still(series, layout, describe(series, layout))
+        state = ChartState()
+        state.take(figure)
+        return state.still()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         from lepton_nb.widgets.display import bundle
 
-        with self._changing:
+        with self._state.lock:
             # An app has no use for the picture.
-            app = mode() == "app"
-            still = {"text/plain": self.text} if app else _still(self._series, self._layout, self.text)
+            still = {"text/plain": self.text} if mode() == "app" else self._state.still(self.text)
         return bundle(super()._repr_mimebundle_(**options), still)
 
-    def _take(self, figure: go.Figure) -> bool:
-        """Note how `figure` differs from what is there; False where it does not."""
-        check_traces(figure)
-        series = [Series(trace.to_plotly_json()) for trace in figure.data]
-        given = figure.layout.to_plotly_json()
-        # A template is most of a layout, and mostly the same.
-        same = equal(given, self._given) and [one.dates for one in series] == [one.dates for one in self._series]
-        layout = self._layout if same else jsonable(given)
-        self._given = given
-        for one in series:
-            # Times come as numbers, which Plotly would take for numbers.
-            if one.dates:
-                layout.setdefault(one.axis, {}).setdefault("type", "date")
-        stale, restyled = set(), set()
-        whole, laid_out = len(series) != len(self._series), layout != self._layout
-        if whole:
-            self._sent = [None] * len(series)
-        else:
-            for index, (old, new) in enumerate(zip(self._series, series, strict=True)):
-                if not old.same_options(new):
-                    restyled.add(index)
-                if not old.same_points(new):
-                    stale.add(index)
-                    if not old.begins(new):
-                        self._sent[index] = None
-        self._series, self._layout = series, layout
-        self._whole, self._laid_out = self._whole or whole, self._laid_out or laid_out
-        self._stale |= stale
-        self._restyled |= restyled
-        changed = whole or laid_out or bool(stale or restyled)
-        self._revision += changed
-        return changed
-
-    @property
-    def _points(self) -> int:
-        return max(FEWEST_POINTS, POINTS_A_PIXEL * self._width)
-
-    def _span(self, one: Series) -> tuple[float, float] | None:
-        """What is shown of a trace's x axis; None: all of it."""
-        axis = self._layout.get(one.axis) or {}
-        followed = one.axis == "xaxis" or axis.get("matches") == "x" or (one.dates and self.over_time)
-        if self.x_range is None or not followed:
-            return None
-        return ends_of(self.x_range, dates=one.dates)
-
-    def _state(self) -> dict[str, Any]:
+    def _begin(self) -> dict[str, Any]:
         """All that a view needs to begin with."""
-        with self._changing:
-            parts = []
-            for index, one in enumerate(self._series):
-                part: dict[str, Any] = {"index": index, "options": one.options}
-                if one.grows:
-                    x, y = one.drawn(self._points, self._span(one))
-                    part |= {"x": {"dtype": "f8", "data": raw(x)}, "y": {"dtype": "f8", "data": raw(y)}}
-                parts.append(part)
-            return {
-                "number": self._pump.number,
-                "revision": self._revision,
-                "whole": True,
-                "layout": self._layout,
-                "traces": parts,
-                "text": f"{self.text} {KEYS}",
-            }
+        with self._state.lock:
+            return self._state.whole() | {"number": self._pump.number, "text": f"{self.text} {KEYS}"}
 
     def _send_frame(self, number: int) -> None:
-        with self._changing:
-            buffers: list[memoryview] = []
-            parts = []
-            for index in range(len(self._series)) if self._whole else sorted(self._stale | self._restyled):
-                parts.append(self._part(index, buffers))
-            frame: dict[str, Any] = {"kind": "frame", "number": number, "whole": self._whole, "traces": parts}
-            if self._whole or self._laid_out:
-                frame["layout"] = self._layout
-            if self._whole or self._worded != self._revision:
+        with self._state.lock:
+            frame, buffers, worded = self._state.frame()
+            frame |= {"kind": "frame", "number": number}
+            if worded:
                 frame["text"] = f"{self.text} {KEYS}"
-                self._worded = self._revision
-            self._whole = self._laid_out = False
-            self._stale, self._restyled = set(), set()
         self.send(frame, buffers)
-
-    def _part(self, index: int, buffers: list[memoryview]) -> dict[str, Any]:
-        one = self._series[index]
-        part: dict[str, Any] = {"index": index}
-        fresh = self._whole or index in self._restyled
-        if fresh:
-            part |= {"options": one.options}
-        if not one.grows:
-            return part
-        thins = one.thins(self._points)
-        sent = None if fresh or thins else self._sent[index]
-        x, y = one.drawn(self._points, self._span(one))
-        if sent is not None:
-            part["at"] = sent
-            x, y = x[sent:], y[sent:]
-        for name, values in (("x", x), ("y", y)):
-            part[name] = {"dtype": "f8", "buffer": len(buffers)}
-            buffers.append(raw(values))
-        self._sent[index] = None if thins else one.rows
-        return part
 
     def _heard(self, _: Any, message: Mapping[str, Any], buffers: Any) -> None:
         kind = message.get("kind")
         if kind == "shown":
             self._pump.shown(int(message["number"]))
         elif kind == "ready":
-            self._greet(int(message["seen"]), int(message["width"]))
+            with self._state.lock:
+                alone = not self._pump.views
+                current = self._state.greet(int(message["seen"]), int(message["width"]), alone=alone)
+            self._pump.opened(current=current)
         elif kind == "gone":
             self._pump.closed()
         elif kind == "width":
-            if self._resize(int(message["width"])):
-                self._pump.changed()
+            with self._state.lock:
+                self._state.resize(int(message["width"]))
+            self._send_what_is_missing()
+        elif kind == "idle":
+            # Its answer, or a frame, was lost on the way: nothing else would tell.
+            if int(message["number"]) < self._pump.number:
+                self._send_again()
+            else:
+                self._pump.shown(int(message["number"]))
         elif kind == "again":
-            with self._changing:
-                self._whole = True
-            self._pump.changed()
+            self._send_again()
 
-    def _greet(self, seen: int, width: int) -> None:
-        """Take in a view that began with the state of revision `seen`."""
-        with self._changing:
-            current = seen == self._revision
-            if not current:
-                self._whole = True
-            elif not self._pump.views:
-                self._whole = self._laid_out = False
-                self._stale, self._restyled = set(), set()
-                self._worded = self._revision
-            self._resize(width)
-            current = current and not self._stale
-        self._pump.opened(current=current)
-
-    def _resize(self, width: int) -> bool:
-        """Note how wide a view is; True where it has to be sent something for that."""
-        with self._changing:
-            if not NARROWER <= width / self._width <= WIDER:
-                fewest = self._points
-                self._width = max(1, width)
-                self._thin_again(min(fewest, self._points))
-            return bool(self._stale)
+    def _send_again(self) -> None:
+        with self._state.lock:
+            self._state.lost()
+        self._pump.missed()
 
     def _moved(self, _: Any) -> None:
-        with self._changing:
-            self._thin_again(self._points)
-            changed = bool(self._stale)
-        if changed:
-            self._pump.changed()
+        with self._state.lock:
+            self._state.move(self.x_range)
+        self._send_what_is_missing()
 
-    def _thin_again(self, points: int) -> None:
-        """Send lines anew of which not all points were or will be drawn, with room for so many of them."""
-        self._stale |= {index for index, one in enumerate(self._series) if one.thins(points)}
+    def _send_what_is_missing(self) -> None:
+        if self._state.behind:
+            self._pump.changed()
 
 
 def check_traces(figure: go.Figure) -> None:
@@ -307,8 +188,3 @@ def check_traces(figure: go.Figure) -> None:
                 f"a live chart draws {', '.join(sorted(TRACES))}, not {trace.type}; display the figure itself instead",
                 trace=trace.type,
             )
-
-
-def _still(series: list[Series], layout: dict[str, Any], text: str) -> dict[str, Any]:
-    traces = [jsonable(one.trace(POINTS_A_PIXEL * USUAL_WIDTH)) for one in series]
-    return {PLOTLY: {"data": traces, "layout": layout}, "text/plain": text}

@@ -6,6 +6,7 @@ import inspect
 
 from lepton_nb.cluster.probe import probe_gpus
 from lepton_nb.cluster.session import Cluster
+from lepton_nb.cluster.spec import MOST_THREADS
 from lepton_nb.widgets.form import Field
 
 MOST_WORKERS = 1024
@@ -24,8 +25,8 @@ def start_fields() -> list[Field]:
     return [
         Field(name="workers", label="Workers", kind=int, minimum=1, maximum=MOST_WORKERS, optional=True,
               default=defaults["workers"], help="Worker processes; left empty: one a GPU, or 2 on the CPU"),
-        Field(name="threads", label="Threads each", kind=int, minimum=1, default=defaults["threads"],
-              help="Threads of each worker"),
+        Field(name="threads", label="Threads each", kind=int, minimum=1, maximum=MOST_THREADS,
+              default=defaults["threads"], help="Threads of each worker"),
         Field(name="memory", label="Memory each", default=defaults["memory"],
               help="Limit of each worker, such as 2GB or 512MiB"),
         Field(name="gpus", label="GPUs", choices=gpus, default=defaults["gpus"], help="One GPU serves one worker"),

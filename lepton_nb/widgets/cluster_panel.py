@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -11,12 +11,13 @@ import ipywidgets
 from lepton_nb.cluster.choose import Backend
 from lepton_nb.cluster.history import ClusterHistory
 from lepton_nb.cluster.session import Cluster
-from lepton_nb.errors import ClusterError
+from lepton_nb.errors import ClusterError, LeptonError
 from lepton_nb.figures import cluster as figures
 from lepton_nb.widgets import cluster_words as words
 from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.cluster_form import count, start_fields
-from lepton_nb.widgets.form import Form
+from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.labels import in_labels
 from lepton_nb.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ class ClusterPanel(Panel):
         buttons = ipywidgets.HBox([self._scale_button, self._adapt_button, self._stop_button])
         self._controls = ipywidgets.VBox([forms, buttons])
 
+    def _fields(self) -> Mapping[str, Field]:
+        return self._form.by_name | self._bounds.by_name
+
     def _make_instruments(self) -> None:
         self._table = ipywidgets.HTML()
         self._charts = {label: LiveChart(draw(self._history), label=label) for label, draw in _drawn("cuda").items()}
@@ -127,7 +131,7 @@ class ClusterPanel(Panel):
         except BaseException as error:
             option = getattr(error, "facts", {}).get("option")
             if option in values:
-                self._form.mark({option: str(error)})
+                self._form.mark({option: in_labels(str(error), self._fields())})
             self._show_setup("The cluster did not start.")
             raise
         with self._changing:
@@ -202,6 +206,10 @@ class ClusterPanel(Panel):
 
     def _adapt(self) -> None:
         bounds = self._bounds.values()
+        if bounds["minimum"] > bounds["maximum"]:
+            fault = f"must be {bounds['minimum']} or more, as Adapt from is, not {bounds['maximum']}"
+            self._bounds.mark({"maximum": fault})
+            raise LeptonError(f"Adapt to {fault}")
         self._change("The cluster adapts.", "adapt the cluster", lambda cluster: cluster.adapt(**bounds))
 
     def _change(self, said: str, what: str, change: Callable[[Cluster], object]) -> None:

@@ -8,6 +8,7 @@ from lepton_nb.cluster.snapshot import ClusterSnapshot, TaskCounts, WorkerLoss, 
 from lepton_nb.widgets.render import render
 
 LOSSES_SHOWN = 5
+NO_GPU = "no GPU seen"
 
 
 def status(snapshot: ClusterSnapshot, adapting: tuple[int, int] | None) -> str:
@@ -35,6 +36,7 @@ def workers_table(snapshot: ClusterSnapshot) -> str:
         "Threads",
         "CPU (% of one core)",
         "Memory (GB)",
+        "Own memory, of its limit (GB)",
         "On disk (GB)",
         "Running",
         "Next in line",
@@ -49,7 +51,17 @@ def workers_table(snapshot: ClusterSnapshot) -> str:
         headings=headings,
         rows=[(worker.name, _cells(worker, snapshot.backend == "cuda")) for worker in snapshot.workers],
         tasks=tasks(snapshot.tasks),
+        counted=counted(snapshot),
         losses=[_loss(loss) for loss in snapshot.losses[-LOSSES_SHOWN:]],
+    )
+
+
+def counted(snapshot: ClusterSnapshot) -> str:
+    """What the processor and memory of a worker stand for."""
+    once = all(worker.children_shared_once for worker in snapshot.workers)
+    return (
+        "CPU and memory count a worker with all processes that it started, such as the ranks of a training; memory "
+        f"that they share counts {'once' if once else 'in each'}. The limit is that of the worker's own memory."
     )
 
 
@@ -76,10 +88,13 @@ def summary(snapshot: ClusterSnapshot, adapting: tuple[int, int] | None) -> str:
     """Plain text of what the panel shows."""
     lines = [status(snapshot, adapting), f"{snapshot.reason}.", f"Tasks: {tasks(snapshot.tasks)}."]
     for worker in snapshot.workers:
+        gpu = f", {_gpu(worker)}" if snapshot.backend == "cuda" else ""
         lines.append(
-            f"Worker {worker.name}: {_threads(worker.threads)}, CPU {worker.cpu_percent:.0f} % of one core, "
-            f"memory {_memory(worker)} GB, {worker.spilled_bytes / 1e9:.2f} on disk, {worker.executing} tasks running"
+            f"Worker {worker.name}: {_threads(worker.threads)}, CPU {_cpu(worker)}, "
+            f"memory {_memory(worker)}, {worker.spilled_bytes / 1e9:.2f} on disk, {worker.executing} tasks running{gpu}"
         )
+    if any(worker.children for worker in snapshot.workers):
+        lines.append(counted(snapshot))
     return "\n".join(lines)
 
 
@@ -87,7 +102,8 @@ def _cells(worker: WorkerSnapshot, has_gpu: bool) -> list[str]:
     cells = [
         str(worker.threads),
         f"{worker.cpu_percent:.0f}",
-        _memory(worker),
+        f"{worker.memory_bytes / 1e9:.2f}",
+        _own_memory(worker),
         f"{worker.spilled_bytes / 1e9:.2f}",
         f"{worker.executing:,}",
         f"{worker.ready:,}",
@@ -96,14 +112,47 @@ def _cells(worker: WorkerSnapshot, has_gpu: bool) -> list[str]:
         f"{worker.sent_bytes_s / 1e6:.2f}",
     ]
     if has_gpu:
-        used, limit = worker.gpu_memory_bytes, worker.gpu_memory_limit_bytes
-        cells.append("no GPU" if worker.gpu_percent is None else f"{worker.gpu_percent:.0f}")
-        cells.append("no GPU" if used is None or limit is None else f"{used / 1e9:.1f} of {limit / 1e9:.1f}")
+        cells += [_gpu_percent(worker).removesuffix(" %"), _gpu_memory(worker).removesuffix(" GB")]
     return cells
 
 
+def _own_memory(worker: WorkerSnapshot) -> str:
+    return f"{worker.own_memory_bytes / 1e9:.2f} of {worker.memory_limit_bytes / 1e9:.2f}"
+
+
 def _memory(worker: WorkerSnapshot) -> str:
-    return f"{worker.memory_bytes / 1e9:.2f} of {worker.memory_limit_bytes / 1e9:.2f}"
+    if not worker.children:
+        return f"{_own_memory(worker)} GB"
+    return f"{worker.memory_bytes / 1e9:.2f} GB ({_own_memory(worker)} GB its own)"
+
+
+def _cpu(worker: WorkerSnapshot) -> str:
+    said = f"{worker.cpu_percent:.0f} % of one core"
+    if not worker.children:
+        return said
+    started = "1 process" if worker.children == 1 else f"{worker.children} processes"
+    return f"{said} ({worker.children_cpu_percent:.0f} % in {started} that it started)"
+
+
+def _gpu(worker: WorkerSnapshot) -> str:
+    if not worker.gpu_tells:
+        return NO_GPU
+    return f"GPU {_gpu_percent(worker)}, GPU memory {_gpu_memory(worker)}"
+
+
+def _gpu_percent(worker: WorkerSnapshot) -> str:
+    if not worker.gpu_tells:
+        return NO_GPU
+    return "unknown" if worker.gpu_percent is None else f"{worker.gpu_percent:.0f} %"
+
+
+def _gpu_memory(worker: WorkerSnapshot) -> str:
+    if not worker.gpu_tells:
+        return NO_GPU
+    used, limit = worker.gpu_memory_bytes, worker.gpu_memory_limit_bytes
+    if used is None:
+        return "unknown" if limit is None else f"unknown, of {limit / 1e9:.1f} GB"
+    return f"{used / 1e9:.1f}{'' if limit is None else f' of {limit / 1e9:.1f}'} GB"
 
 
 def _loss(loss: WorkerLoss) -> str:

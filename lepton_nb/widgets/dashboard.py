@@ -11,10 +11,12 @@ import ipywidgets
 import traitlets
 
 from lepton_nb.errors import LeptonError, hint
+from lepton_nb.figures.series import ends_of
 from lepton_nb.widgets.chart import LiveChart
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.panels import panel_of
+from lepton_nb.widgets.still import Piece, heading
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -63,6 +65,7 @@ class Dashboard(Panel):
         self._time_bar = ipywidgets.VBox([self._range.view, ipywidgets.HBox(shared)])
         self._bar = ipywidgets.HBox([self._time_bar, self._choice])
         self._bar.add_class("lepton-bar")
+        self._grids = grids
         boxes = [self._grid(rows) for rows in grids.values()]
         pages = ipywidgets.Tab(boxes, titles=tuple(grids)) if isinstance(layout, Mapping) else boxes[0]
         self.body.children = [self._bar, pages]
@@ -122,6 +125,21 @@ class Dashboard(Panel):
         for part in self._parts:
             found += part.figures() if isinstance(part, Panel) else [one.figure for one in charts_in(part)]
         return found
+
+    def report(self, level: int = 2) -> Iterator[Piece]:
+        """All parts, by their tabs, each under the tab's name; without tabs under the title."""
+        for name, rows in self._grids.items():
+            yield heading(name or self.title, level)
+            parts = [self._parts[LETTERS.index(letter)] for letter in dict.fromkeys("".join(rows).replace(".", ""))]
+            for part in parts:
+                if isinstance(part, Panel):
+                    if len(parts) > 1:
+                        yield heading(part.title, level + 1)
+                    yield from part.report(level + (2 if len(parts) > 1 else 1))
+                elif isinstance(part, ipywidgets.HTML):
+                    yield {"text/html": part.value, "text/plain": part.value}
+                else:
+                    yield from (LiveChart.still(chart.figure) for chart in charts_in(part))
 
     def summary(self) -> str:
         """Of all parts, a paragraph each."""
@@ -252,12 +270,11 @@ def charts_text(widget: Any) -> str:
 
 def check_times(first: str, last: str) -> None:
     """Raises LeptonError unless both are times, the first before the last."""
-    from lepton_nb.figures.series import times
-
-    found = times([first, last])
-    if found is None:
-        raise LeptonError(f"{first!r} or {last!r} is not a time; write it like 2013-01-31 06:00")
-    if found[0] >= found[1]:
+    ends = {time: ends_of((time, time), dates=True) for time in (first, last)}
+    for time, end in ends.items():
+        if end is None:
+            raise LeptonError(f"{time!r} is not a time; write it like 2013-01-31 06:00")
+    if not ends[first] < ends[last]:  # type: ignore[operator]
         raise LeptonError(f"the first time, {first}, is not before the last, {last}")
 
 

@@ -53,9 +53,9 @@ class Faults:
         # Of each error that is shown: what was tried, its words and its box.
         self._shown: list[tuple[str, str, ipywidgets.VBox]] = []
 
-    def add(self, what: str, error: BaseException) -> None:
-        """Show an error once, however often it comes."""
-        message = str(error) or type(error).__name__
+    def add(self, what: str, error: BaseException, message: str = "") -> None:
+        """Show an error once, however often it comes; `message` instead of its own where that is given."""
+        message = message or str(error) or type(error).__name__
         said = message if isinstance(error, LeptonError) else f"{type(error).__name__}: {message}"
         text = f"Could not {what}: {said}"
         if text in self.texts:

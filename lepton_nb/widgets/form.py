@@ -142,6 +142,11 @@ class Form:
         """What the form asks for."""
         return tuple(entry.field for entry in self._entries.values())
 
+    @property
+    def by_name(self) -> dict[str, Field]:
+        """What the form asks for, by the names of the fields."""
+        return {name: entry.field for name, entry in self._entries.items()}
+
     def value(self, name: str) -> Any:
         """The typed value of one field. Raises LeptonError where there is none, and marks nothing."""
         entry = self._entry(name)

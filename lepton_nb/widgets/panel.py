@@ -6,18 +6,23 @@ import contextlib
 import html
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ipywidgets
 
 from lepton_nb.background import BackgroundRun, Control
+from lepton_nb.errors import LeptonError
 from lepton_nb.widgets.display import Shown, bundle, failing_the_cell, is_live
 from lepton_nb.widgets.faults import Faults
+from lepton_nb.widgets.labels import in_labels
+from lepton_nb.widgets.still import Piece, words
 from lepton_nb.widgets.style import STYLE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+    from lepton_nb.widgets.form import Field
 
 T = TypeVar("T")
 
@@ -63,7 +68,12 @@ class Panel:
 
     def fail(self, what: str, error: BaseException) -> None:
         """Show that `what` could not be done, and why."""
-        self._faults.add(what, error)
+        words = in_labels(error.message, self._fields()) if isinstance(error, LeptonError) else ""
+        self._faults.add(what, error, words)
+
+    def _fields(self) -> Mapping[str, Field]:
+        """By the name that code has for it, each field that the panel asks for: errors are told with their labels."""
+        return {}
 
     def clear_faults(self) -> None:
         """Take the errors away that are shown."""
@@ -161,6 +171,17 @@ class Panel:
         """What is seen, in words."""
         return self.title
 
+    def report(self, level: int = 2) -> Iterator[Piece]:
+        """What a report has of the panel, as outputs of a cell: words first, then figures. No controls.
+
+        level: that of the headings in it.
+        """
+        from lepton_nb.widgets.chart import LiveChart
+
+        yield words(self.summary())
+        for figure in self.figures():
+            yield LiveChart.still(figure)
+
     def wait(self) -> None:
         """Wait until what is shown is over; raises what it raised."""
 
@@ -174,17 +195,14 @@ class Panel:
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        from lepton_nb.widgets.chart import LiveChart
-
         if is_live():
             self.opened()
             self._shown.append(Shown(self._bundle))
             return
         with failing_the_cell():
             self.wait()
-            for figure in self.figures():
-                display(LiveChart.still(figure), raw=True)
-            display({"text/plain": self.summary()}, raw=True)
+            for piece in self.report():
+                display(piece, raw=True)
 
 
 def _import_early() -> None:

@@ -67,6 +67,14 @@ class Pump:
                 self._waiting_since = None
                 self._go()
 
+    def missed(self) -> None:
+        """What was sent has not arrived: the next frame goes at once."""
+        with self._lock:
+            self._waiting_since = None
+            self._patience_s = PATIENCE_S
+            self._dirty = True
+            self._go()
+
     def _go(self) -> None:
         if not self._dirty or not self._views:
             return

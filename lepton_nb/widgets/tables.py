@@ -54,7 +54,7 @@ def table_text(table: pl.DataFrame) -> str:
 
 
 def _titles(table: pl.DataFrame) -> list[str]:
-    return [f"{name} (UTC)" if dtype == pl.Datetime else name for name, dtype in table.schema.items()]
+    return [_short(name) + (" (UTC)" if dtype == pl.Datetime else "") for name, dtype in table.schema.items()]
 
 
 def facts_html(facts: Sequence[tuple[str, str]]) -> str:

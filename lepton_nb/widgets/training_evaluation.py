@@ -97,7 +97,10 @@ class EvaluationView:
             beware = f'<p class="lepton-note">{html.escape(caution)}</p>' if caution else ""
             put(self._words, heading + facts_html(figures) + beware)
             sample = evaluation.sample(SAMPLE_ROWS)
-            shown = sample.select(sample.columns[:SAMPLE_COLUMNS]).rename(column_words)
+            shown = sample[:, :SAMPLE_COLUMNS]
+            titles = {name: column_words(name) for name in shown.columns}
+            # "a_b" and "a b" may both be there.
+            shown = shown.rename(titles) if len({*titles.values()}) == len(titles) else shown
             put(self._sample, table_html(shown, f"{sample.height} of these rows, drawn at random"))
             if evaluation.task == "binary":
                 self.threshold.layout.display = ""

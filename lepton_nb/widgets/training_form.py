@@ -18,6 +18,7 @@ from lepton_nb.training.choices import Offer, look
 from lepton_nb.training.options import MODELS, Option
 from lepton_nb.training.spec import CLASS_METRICS, NUMBER_METRICS
 from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.labels import in_labels
 
 # Those that most trainings set come first; the others are behind a button.
 FIRST = ("workers", "epochs", "batch_size", "learning_rate", "optimizer", "metrics")
@@ -167,7 +168,10 @@ class TrainingForm:
                 chosen = rows[f"{name}_rows"]
                 parts[name] = None if chosen is None else _named(data, chosen)
         training = self._read(self._training, self._first) | self._read(self._training, self._further)
-        return Wish(rows["data"], parts, kind, self._read(self._options[kind], self._models[kind]), training)
+        model = self._read(self._options[kind], self._models[kind])
+        # A number of classes that is not asked for is left over from another target.
+        model |= {} if model["task"] == "multiclass" else {"classes": None}
+        return Wish(rows["data"], parts, kind, model, training)
 
     def set(self, **values: Any) -> None:
         """Show other values, by the names of the fields: data, target, kind, and all options of model and training."""
@@ -181,15 +185,19 @@ class TrainingForm:
             form.set(**{name: _typed(value)})
 
     def _find(self, name: str) -> tuple[Form, Field]:
-        model = self._models[self._kind.value("kind")]
-        found = {
-            field.name: (form, field)
-            for form in (self._rows, self._kind, model, self._first, self._further)
-            for field in form.fields
-        }
+        found = {field.name: (form, field) for form in self._shown_forms for field in form.fields}
         if name not in found:
             raise LeptonError.unknown("field", name, found)
         return found[name]
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What the form asks for now, by the names that `lnb.train`, `lnb.prepare` and the model have for it."""
+        return {name: field for form in self._shown_forms for name, field in form.by_name.items()}
+
+    @property
+    def _shown_forms(self) -> tuple[Form, ...]:
+        return (self._rows, self._kind, self._models[self._kind.value("kind")], self._first, self._further)
 
     def suggest(self, task: str, classes: int | None) -> None:
         """Choose a task for every kind of model."""
@@ -200,7 +208,7 @@ class TrainingForm:
         """Mark the field that an error names, if it names one."""
         with contextlib.suppress(LeptonError):
             form, field = self._find(str(error.facts.get("name")))
-            form.mark({field.name: error.message})
+            form.mark({field.name: in_labels(error.message, self.fields)})
             if form is self._further:
                 self._more.value = True
 
@@ -212,6 +220,7 @@ class TrainingForm:
             except LeptonError as error:
                 faults[name] = error.message
         if faults:
+            faults = {name: in_labels(fault, self.fields) for name, fault in faults.items()}
             form.mark(faults)
             raise LeptonError("; ".join(faults.values()), fields=tuple(faults))
         return found

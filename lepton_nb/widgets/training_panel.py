@@ -15,6 +15,7 @@ from lepton_nb.training.evaluation import Evaluation
 from lepton_nb.training.options import MODELS
 from lepton_nb.training.run import TrainingRun
 from lepton_nb.training.train import train
+from lepton_nb.widgets.form import Field
 from lepton_nb.widgets.notebook import tables
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.training_controls import Controls
@@ -204,6 +205,9 @@ class TrainingPanel(Panel):
         if run is None or run.status.over:
             raise TrainingError(f"there is no training to {what}; start one first")
         return run
+
+    def _fields(self) -> Mapping[str, Field]:
+        return self.form.fields
 
     def _data(self) -> Mapping[str, Any]:
         return tables() if self._given is None else self._given

@@ -13,7 +13,8 @@ import polars as pl
 from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.widgets.aggregate_form import AggregateForm
 from lepton_nb.widgets.form import Field, Form
-from lepton_nb.windowing.choices import KINDS, Parameter, QueryChoices
+from lepton_nb.widgets.labels import in_labels
+from lepton_nb.windowing.choices import KINDS, Parameter, QueryChoices, no_time_column
 from lepton_nb.windowing.offers import FilesChoice, KafkaChoice, NamedChoice, SourceChoice, paced
 
 if TYPE_CHECKING:
@@ -130,8 +131,19 @@ class WindowForm:
         if self._schema is None:
             shown = {"time": "time_text", "keys": "keys_text"}.get(shown, shown)
         for form in (self.source, self.query, self.aggregates.form):
-            if shown in [field.name for field in form.fields]:
-                form.mark({shown: error.message.partition(": ")[2] or error.message})
+            if shown in form.by_name:
+                said = in_labels(error.message, self.fields)
+                form.mark({shown: said.partition(": ")[2] or said})
+
+    @property
+    def fields(self) -> dict[str, Field]:
+        """What the form asks for now, by the names that queries, sources and streams have for it."""
+        source, query = self.source.by_name, self.query.by_name
+        sizes = {one.name: query[_name(one)] for one in KINDS[self.query.value("kind")].parameters}
+        given = (
+            source | self.aggregates.form.by_name | {name: query[name] for name in ("time", "out_of_order", "allowed")}
+        )
+        return given | sizes | {"key": query["keys"], "keys": query["keys"], "schema": source["columns"]}
 
     def read_columns(self) -> None:
         """Look, beside the kernel, which columns the source has; the fields then offer them."""
@@ -245,7 +257,8 @@ class WindowForm:
         self.query.show_only(self._query_shown())
 
     def _columns_read(self, source: SourceChoice, schema: pl.Schema | None) -> None:
-        if source == self._source():
+        # The pace may have been changed meanwhile, which changes no column.
+        if _columns_of(source) == _columns_of(self._source()):
             self._columns_known(schema)
 
     def _columns_known(self, schema: pl.Schema | None) -> None:
@@ -262,12 +275,23 @@ class WindowForm:
         if keys and set(keys) <= set(names):
             self.query.set(keys=keys, keys_text=None)
         self.aggregates.offer(schema)
+        if schema is not None and not moments:
+            self.query.mark({"time": no_time_column(schema)})
         self._show_kind()
 
 
 def _name(parameter: Parameter) -> str:
     """What its field is called: kinds of windows share a parameter where they mean the same by it."""
     return f"{parameter.name}_{parameter.label.lower().replace(' ', '_')}"
+
+
+def _columns_of(source: SourceChoice) -> tuple[str, ...]:
+    """Two sources with the same one have the same columns."""
+    if isinstance(source, FilesChoice):
+        return ("files", source.path)
+    if isinstance(source, KafkaChoice):
+        return ("kafka", source.columns)
+    return ("given", source.name) if isinstance(source, NamedChoice) else ()
 
 
 def _field(form: Form, name: str) -> Field:

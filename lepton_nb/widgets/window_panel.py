@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import html
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import plotly.graph_objects as go
 
 from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.events import Status
 from lepton_nb.figures.watched import Watched
 from lepton_nb.widgets.chart import LiveChart
-from lepton_nb.widgets.form import Field, Form
+from lepton_nb.widgets.form import Field
 from lepton_nb.widgets.panel import Panel
-from lepton_nb.widgets.tables import facts_html, table_html, table_text
+from lepton_nb.widgets.still import Piece, heading, table, words
+from lepton_nb.widgets.tables import table_text
 from lepton_nb.widgets.window_code import CodeView
 from lepton_nb.widgets.window_export import ExportView
 from lepton_nb.widgets.window_form import Asked, WindowForm
+from lepton_nb.widgets.window_results import FEWEST_BATCHES, ROWS_SHOWN, ResultsView
 from lepton_nb.windowing.choices import QueryChoices
 from lepton_nb.windowing.offers import examples
 from lepton_nb.windowing.query import WindowQuery
 from lepton_nb.windowing.read_back import choices_of
 
 if TYPE_CHECKING:
+    import plotly.graph_objects as go
     from distributed import Client
 
     from lepton_nb.cluster.session import Cluster
     from lepton_nb.windowing.stream import StreamRun
 
 REFRESH_S = 0.5
-ROWS_SHOWN = 8
-# Before that a run has no course to speak of.
-FEWEST_BATCHES = 3
+# What a report tells of a stream that has run, beside what came of it.
+TOLD = ("Rows read", "Results given", "Late", "Without time or key", "Unreadable")
 HINT = "Nothing runs yet. Choose what to read and what to compute, then start."
 
 
@@ -68,14 +68,7 @@ class WindowPanel(Panel):
             self.form = WindowForm(self, examples() if sources is None else sources)
         self._start = self.button("Start", self.start, icon="play", help="Start the stream")
         self._stop = self.button("Stop", self.stop, icon="stop", help="Stop after the batch under way")
-        self._show = Form([Field(name="value", label="Show", choices=[], help="the column that is drawn")], columns=2,
-                          on_change=lambda _: self.do("draw", self._draw))  # fmt: skip
-        self._facts, self._which, self._rows = ipywidgets.HTML(), ipywidgets.HTML(), ipywidgets.HTML()
-        self._results = LiveChart(go.Figure(), label="Results of the last windows")
-        self._course = LiveChart(go.Figure(), label="How the stream runs")
-        self._live = ipywidgets.VBox(
-            [self._facts, self._show.view, self._results, self._which, self._rows, self._course]
-        )
+        self._results = ResultsView(lambda: self.do("draw", self._draw))
         self._code = CodeView()
         self.export = ExportView(self, lambda: self.stream)
         self._asking = ipywidgets.Accordion([] if self.form is None else [self.form.view])
@@ -84,7 +77,7 @@ class WindowPanel(Panel):
         more.titles = ("The same in code", "Save the results")
         write = self.button("Write the code", self.write_code, icon="code", help="Show the Python that does this")
         buttons = [self._start, self._stop, *([write] if self.form is not None else [])]
-        self.body.children = [self._asking, ipywidgets.HBox(buttons), self._live, more]
+        self.body.children = [self._asking, ipywidgets.HBox(buttons), self._results.view, more]
         self._more = more
         # Of a stream that is there already, what it gives comes first.
         if stream is None:
@@ -144,8 +137,8 @@ class WindowPanel(Panel):
         asked = self._asked_form().asked()
 
         def write() -> None:
-            paced = self._marking(asked.paced)
-            self._code.show(paced, self._marking(paced.query.query).spec, self._cluster is not None)
+            query = self._marking(asked.query.query)
+            self._code.show(self._marking(asked.paced), query.spec, self._cluster is not None)
             self._more.selected_index = 0
 
         self.do("write the code", write)
@@ -163,9 +156,25 @@ class WindowPanel(Panel):
         watched = self._watched
         if watched is None or not watched.batches:
             return []
-        value = self._value(watched)
-        results = [watched.results(value)[0]] if value else []
-        return [*results, *([watched.progress()] if watched.batches >= FEWEST_BATCHES else [])]
+        return self._results.figures(watched)
+
+    def report(self, level: int = 2) -> Iterator[Piece]:
+        """What was computed and from how many rows, all windows, those that ended last, and how the stream ran."""
+        watched = self._watched
+        value = "" if watched is None or not watched.batches else self._results.value(watched)
+        if watched is None or not value:
+            yield from super().report(level)
+            return
+        facts = dict(watched.facts())
+        told = "; ".join(f"{label}: {facts[label]}" for label in TOLD if label in facts)
+        figure, which = watched.all_results(value)
+        figure.update_layout(title=f"{value} of each window", margin_t=60)
+        yield words(f"{self._words(watched)}\n{told}.\nDrawn: {which}.")
+        yield LiveChart.still(figure)
+        yield table(watched.last_rows(ROWS_SHOWN), "The windows that ended last")
+        if watched.batches >= FEWEST_BATCHES:
+            yield heading("How the stream ran", level)
+            yield LiveChart.still(watched.progress())
 
     def summary(self) -> str:
         """What is computed, how the stream stands, and the results that end last."""
@@ -185,7 +194,9 @@ class WindowPanel(Panel):
         for stream in running:
             stream.stop()
         self._results.close()
-        self._course.close()
+
+    def _fields(self) -> Mapping[str, Field]:
+        return {} if self.form is None else self.form.fields
 
     def _asked_form(self) -> WindowForm:
         if self.form is None:
@@ -198,9 +209,9 @@ class WindowPanel(Panel):
     def _make(self, asked: Asked) -> tuple[WindowQuery, StreamRun, Asked] | None:
         """Check what was asked, and start it. Beside the kernel: it may read files, or ask a broker."""
         try:
-            asked = self._marking(asked.paced)
             schema = self._marking(asked.source.schema)
             query = self._marking(lambda: asked.query.query(schema))
+            asked = self._marking(asked.paced)
             source = self._marking(lambda: asked.source.source(asked.query.time))
             stream = query.stream(source, cluster=self._cluster, batch_rows=asked.batch_rows)
         except BaseException:
@@ -253,15 +264,12 @@ class WindowPanel(Panel):
                 self.form.mark(error)
             raise
 
-    def _value(self, watched: Watched) -> str:
-        """The column that is drawn: the chosen one, or the first."""
-        known = watched.drawable
-        chosen = self._show.value("value")
-        return chosen if chosen in known else next(iter(known), "")
-
     def _words(self, watched: Watched) -> str:
         query = " and ".join(repr(WindowQuery(spec)).strip("<>") for spec in watched.stream.specs)
-        return f"{STATES[watched.stream.status]} {query[0].upper()}{query[1:]}."
+        lacking = watched.nothing_found
+        if watched.stream.status is Status.RUNNING and not watched.batches:
+            lacking = "Nothing has come yet"
+        return f"{STATES[watched.stream.status]} {query[0].upper()}{query[1:]}.{f' {lacking}.' if lacking else ''}"
 
     def _draw(self) -> None:
         """Show how the stream stands, if that has changed."""
@@ -269,7 +277,7 @@ class WindowPanel(Panel):
             watched = self._watched
             status = None if watched is None else watched.stream.status
             batches = 0 if watched is None else watched.batches
-            state = (watched, status, batches, self._show.value("value"))
+            state = (watched, status, batches, self._results.chosen)
             if state == self._drawn or self.closed:
                 return
             self._drawn = state
@@ -278,33 +286,14 @@ class WindowPanel(Panel):
             self._stop.disabled = not running
             if self.form is not None:
                 self.form.disabled = running
-            self._live.layout.display = "" if batches else "none"
+            self._results.view.layout.display = "" if batches else "none"
             self.say(HINT if watched is None else self._words(watched))
             if watched is not None and batches:
-                self._draw_results(watched)
+                self._results.draw(watched)
             if watched is not None and status is not None and status.over:
                 if watched.stream.error is not None:
                     self.fail("run the stream", watched.stream.error)
                 self.settle()
-
-    def _draw_results(self, watched: Watched) -> None:
-        facts, last = facts_html(watched.facts()), watched.last_rows(ROWS_SHOWN)
-        known = watched.drawable
-        if [value for _, value in self._show.fields[0].choices or ()] != known:
-            self._show.choose("value", [(name, name) for name in known])
-        self._show.view.layout.display = "" if len(known) > 1 else "none"
-        value = self._value(watched)
-        self._results.layout.display = "" if value else "none"
-        if value:
-            figure, which = watched.results(value)
-            self._results.show(figure)
-            self._which.value = f'<div class="lepton-note">Shown: {html.escape(which)}.</div>'
-        self._facts.value = facts
-        self._rows.value = table_html(last, "The windows that ended last")
-        self._course.layout.display = "" if watched.batches >= FEWEST_BATCHES else "none"
-        course = watched.progress()
-        course.update_layout(height=400)
-        self._course.show(course)
 
 
 STATES = {

@@ -22,7 +22,7 @@ def check(size: int, every: int, offset: int, text: Callable[[int], str] = str) 
     if size <= 0:
         raise WindowError(f"the window size must be above zero, not {text(size)}; try size='10m'", size=size)
     if every <= 0:
-        raise WindowError(f"'every' must be above zero, not {text(every)}; try every='1m'", every=every)
+        raise WindowError(f"every={text(every)!r} must be above zero; try every='1m'", every=every)
     if abs(offset) >= every:
         raise WindowError(
             f"the offset ({text(offset)}) must be shorter than the step between windows ({text(every)}); "

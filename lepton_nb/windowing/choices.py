@@ -132,7 +132,7 @@ class AggregateRow:
             raise WindowError(f"{known.label} takes no further value; leave out {self.parameter}")
         if known.parameter is not None and self.parameter is None and not known.parameter.optional:
             raise WindowError(
-                f"{known.label} needs a value for {known.parameter.name}: {known.parameter.help}; "
+                f"{known.label} needs a value for “{known.parameter.label}”: {known.parameter.help}; "
                 f"for example {known.parameter.default}"
             )
         more: dict[str, Any] = {}
@@ -162,7 +162,7 @@ class QueryChoices:
         Raises WindowError, its message beginning with the label of the wrong field.
         """
         if not self.time:
-            raise WindowError("Time column: choose the column that holds the time of the events", field="time")
+            raise WindowError(f"Time column: {no_time_column(schema)}", field="time")
         with blamed("keys", "Keys"):
             query = windows(time=self.time, key=list(self.keys))
         query = self._lateness(self._shaped(query))
@@ -216,6 +216,8 @@ class QueryChoices:
                     raise WindowError(f"{row.result_name!r} is there already; give this one another name")
                 made[row.result_name] = row.aggregate()
         with blamed("aggregates", "Aggregates"):
+            if not made:
+                raise WindowError("nothing is computed yet; add what to compute of each window, such as a count")
             return query.agg(**made)
 
     def _check(self, query: WindowQuery, schema: Mapping[str, pl.DataType]) -> None:
@@ -233,6 +235,23 @@ class QueryChoices:
             with blamed("aggregates", f"Aggregate {number}"):
                 bind(self._shaped(windows(time=self.time)).agg(value=row.aggregate()).spec, known)
         bind(query.spec, known)
+
+
+def no_time_column(schema: Mapping[str, pl.DataType] | None) -> str:
+    """What to do where no time column is chosen: choose one or, where the source has none, make one."""
+    known = {} if schema is None else dict(schema)
+    if schema is None or any(dtype in (pl.Datetime, pl.Date) for dtype in known.values()):
+        return "choose the column that holds the time of the events"
+    if not known:
+        return "the source has no columns; give a table with a column of times, Datetime or Date"
+    text = next((name for name, dtype in known.items() if dtype == pl.String), None)
+    whole = next((name for name, dtype in known.items() if dtype.is_integer()), None)
+    fix = "add one"
+    if text is not None:
+        fix = f"if {text!r} is one, parse it: frame.with_columns(pl.col({text!r}).str.to_datetime(time_zone='UTC'))"
+    elif whole is not None:
+        fix = f"if {whole!r} is one, say its unit: frame.with_columns(pl.from_epoch({whole!r}, time_unit='ms'))"
+    return f"no column of the source holds times, Datetime or Date; {fix}, and give that table"
 
 
 @contextlib.contextmanager
@@ -254,6 +273,6 @@ def _checked(parameter: Parameter, value: str | int) -> str | int:
                 f"{value!r} is not a whole number of rows; for example {parameter.default or 10}"
             ) from None
     if parameter.kind == "duration":
-        durations.length(str(value), parameter.label.lower())
+        durations.length(str(value), "the length")
     # A query says UTC by naming no zone.
     return "" if parameter.kind == "zone" and value == "UTC" else str(value)

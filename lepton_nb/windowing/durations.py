@@ -97,9 +97,10 @@ def nanoseconds(value: Duration | int, what: str) -> int:
             )
     elif value == 0 and isinstance(value, int) and not isinstance(value, bool):
         return 0
+    other = "" if isinstance(value, str) else ", or pass a datetime.timedelta"
     raise WindowError(
         f"{what} {value!r} is not a duration; write a whole number with a unit (w d h m s ms us ns, or y q mo for "
-        "civil months), for example '10m' or '1h30m', or pass a datetime.timedelta",
+        f"civil months), for example '10m' or '1h30m'{other}",
         value=value,
     )
 

@@ -40,7 +40,7 @@ def _column(name: str, column: Any, options: dict[str, Any], known: tuple[str, .
 
 def _error(name: str, error: Any) -> float:
     if isinstance(error, bool) or not isinstance(error, int | float) or not 0 < error < 1:
-        raise WindowError(f"{name}(error={error!r}): the error must lie between 0 and 1, for example 0.01", error=error)
+        raise WindowError(f"error={error!r} of {name}() must lie between 0 and 1, for example 0.01", error=error)
     return float(error)
 
 
@@ -131,7 +131,7 @@ def quantile(column: str, q: float, error: float | None = None, **options: Any) 
     """
     _column("quantile", column, options, ("q", "error"))
     if isinstance(q, bool) or not isinstance(q, int | float) or math.isnan(q) or not 0 <= q <= 1:
-        raise WindowError(f"quantile({column!r}, {q!r}): q must be a number from 0 to 1, for example 0.95", q=q)
+        raise WindowError(f"q={q!r} of quantile() must be a number from 0 to 1, for example 0.95", q=q)
     if error is None:
         return Quantile(column, float(q))
     return SketchQuantile(column, float(q), _error("quantile", error), sketches.kll_k(error))
@@ -158,7 +158,7 @@ def top_k(column: str, k: int, by: Literal["count", "value"] = "count", **option
     """
     _column("top_k", column, options, ("k", "by"))
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-        raise WindowError(f"top_k({column!r}, {k!r}): k must be a whole number, 1 or more", k=k)
+        raise WindowError(f"k={k!r} of top_k() must be a whole number, 1 or more", k=k)
     if by not in ("count", "value"):
         raise WindowError.unknown("order of top_k()", str(by), ("count", "value"))
     return TopK(column, k, by)

@@ -93,7 +93,11 @@ class NamedChoice:
     def schema(self) -> pl.Schema | None:
         with blamed("source", "Source"):
             data = self.data
-            return frames.schema(frames.lazy(data)) if self.replayable else None
+            if self.replayable:
+                return frames.schema(frames.lazy(data))
+            # Only reading it can tell its columns, but what is no source is told before.
+            sources.of(data)
+            return None
 
     def code(self, time: str) -> str:
         found = self.given.get(self.name)
@@ -119,11 +123,11 @@ class FilesChoice:
     follow: bool = False
 
     def source(self, time: str) -> Source:
-        with blamed("path", "Files"):
+        with blamed("path", "Path"):
             return sources.files(self._path(), follow=self.follow)
 
     def schema(self) -> pl.Schema | None:
-        with blamed("path", "Files"):
+        with blamed("path", "Path"):
             return frames.schema(frames.lazy(self._path()))
 
     def code(self, time: str) -> str:
@@ -175,6 +179,8 @@ class KafkaChoice:
                 found[name] = kind
             if not found:
                 raise WindowError("name the columns of a message and their types: ts datetime, key text, value float")
+            if not {"datetime", "date"} & set(found.values()):
+                raise WindowError("none of them is a time; give one that holds it the type datetime: ts datetime")
         return found
 
 
@@ -196,9 +202,17 @@ def program(choice: SourceChoice, time: str, query: str, **options: str) -> str:
 def speed_for(frame: Any, column: str, takes_s: float) -> float:
     """The speed at which a replay of a table takes about so many seconds. Raises DataError where it cannot be read."""
     times = frames.eager(frame, [column]).get_column(column)
+    if times.dtype not in (pl.Datetime, pl.Date):
+        raise WindowError(f"a replay follows a column of times, and {column!r} is {times.dtype}; choose another column")
     first, last = times.min(), times.max()
     if not isinstance(first, date) or not isinstance(last, date):
-        raise WindowError(f"a replay follows a column of times, and {column!r} is {times.dtype}; choose another column")
+        # A table without a row takes no time at any speed.
+        if not times.len():
+            return 1.0
+        raise WindowError(
+            f"there is no time to follow: column {column!r} holds nothing but nulls; choose another column, or "
+            "read all at once"
+        )
     exact = max((last - first).total_seconds() / takes_s, 1e-3)
     # Two digits: nobody reads more.
     return float(f"{exact:.1e}")

@@ -15,18 +15,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
-import polars.selectors as cs
 
+from lepton_nb.data.frames import named as named
 from lepton_nb.windowing import ranges as ranged
 from lepton_nb.windowing.ranges import Arrays, Ranges, Reduction
 
 if TYPE_CHECKING:
     from lepton_nb.windowing.aggregates import Aggregate
-
-
-def named(column: str) -> pl.Expr:
-    """The column of exactly this name; `pl.col` would read "^...$" as a pattern."""
-    return cs.by_name(column).as_expr()
 
 
 def sum_dtype(dtype: pl.DataType) -> pl.DataType:

@@ -93,6 +93,24 @@ def told(rows: int, values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def nothing_found(rows: int, values: Mapping[str, Any]) -> str:
+    """Why a stream whose source has ended gave no result, and what to do; "" where it gave one, or still runs."""
+    if not values["over"] or values["windows"]:
+        return ""
+    if rows and values["aside"] == rows:
+        return (
+            f"{_all_of(rows)} lacks a time or a key, and a window takes only rows that have both: choose another time "
+            "column or other keys, or fill in what is missing"
+        )
+    if rows and values["dead"] == rows:
+        return f"{_all_of(rows)} could not be read: compare the columns and their types with what the source holds"
+    return "" if rows else "The source holds no rows, so there is nothing to compute: choose another source, or fill it"
+
+
+def _all_of(rows: int) -> str:
+    return "The only row" if rows == 1 else f"Each of the {rows:,} rows"
+
+
 def counted(number: int, what: str) -> str:
     """A number with its noun."""
     return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -45,8 +45,8 @@ class GridShape:
             check(every, every, 0, self._text)
             if size % every:
                 raise WindowError(
-                    f"a cumulating window needs a size ({self.size.text}) that is a multiple of 'every' "
-                    f"({self.every.text}); try size={self._text(-(-size // every) * every)!r}",
+                    f"a cumulating window needs a size ({self.size.text}) that is a multiple of "
+                    f"every={self.every.text!r}; try size={self._text(-(-size // every) * every)!r}",
                     size=self.size.text,
                     every=self.every.text,
                 )
@@ -197,6 +197,11 @@ class Spec:
 
     def __post_init__(self) -> None:
         names = [*self.keys, START, END, *(name for name, _ in self.aggregates)]
+        if "" in names:
+            raise WindowError(
+                "a column of the result would have no name; give one to the key or the aggregate, such as "
+                "frame.rename({'': 'key'})"
+            )
         twice = {name for name in names if names.count(name) > 1}
         if twice:
             raise WindowError(

@@ -256,7 +256,8 @@ class StreamRun(BackgroundRun[None]):
                 known[side] = known[side] or part.read().frame.schema
             if planned.over and None in known:
                 raise WindowError(
-                    "the source ended without a row, so the types of its columns are unknown; give a schema"
+                    "the source ended without a row, so the types of its columns are unknown; give rows, "
+                    "or their schema: lnb.sources.iterate(rows, schema={...})"
                 )
         found = [schema for schema in known if schema is not None]
         return found if len(found) == len(known) else None

@@ -11,6 +11,7 @@ import psutil
 import pytest
 import websocket
 from browsing import visiting
+from labs import keep
 from notebook_files import figure, write_notebook
 from serving import END_S, Relay, address, command, patient
 
@@ -152,7 +153,9 @@ def with_parameters(tmp_path):
         "told = [os.environ.get(name, '') for name in ('QUERY_STRING', 'VOILA_REQUEST_URL')]\n"
         "print('given', json.dumps([carrier, hours, extra]), 'told', json.dumps(told))",
         COUNTER,
-        parameters="carrier: str = 'UA'  # the <airline>\nhours: int = 1  # length of a window\nextra: list[str] = []",
+        parameters="from typing import Annotated\nimport lepton_nb as lnb\n"
+        "carrier: str = 'UA'  # the <airline>\nhours: Annotated[int, lnb.Between(1, 24)] = 1  # length of a window\n"
+        "extra: list[str] = []",
     )
     return tmp_path
 
@@ -168,11 +171,11 @@ def shown(page):
 @pytest.mark.slow
 def test_a_wrong_address_is_told_whole_before_a_kernel_starts_and_others_are_kept_out(with_parameters):
     with app(with_parameters) as (process, url):
-        status, text = refused(f"{url}?carier=<script>&hours=ten&hours2=1")
+        status, text = refused(f"{url}?carier=<script>&hours=-1&hours2=1")
         assert status == 400
         for part in (
             "unknown parameter &#39;carier&#39;; did you mean &#39;carrier&#39;?",
-            "parameter &#39;hours&#39; must be int, not &#39;ten&#39;",
+            "parameter &#39;hours&#39; must be int from 1 to 24, not &#39;-1&#39;", "<td>int from 1 to 24</td>",
             "unknown parameter &#39;hours2&#39;; did you mean &#39;hours&#39;?",
             "<code>carrier</code>", "<td>str</td>", "<code>&#39;UA&#39;</code>", "the &lt;airline&gt;", "list[str]",
         ):  # fmt: skip
@@ -283,7 +286,10 @@ def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothi
         "if way == 'busy': time.sleep(600)\n"
         "if way == 'dies': os.kill(os.getpid(), 9)",
         COUNTER,
-        parameters="from typing import Literal\nway: Literal['stands', 'busy', 'dies'] = 'stands'",
+        "if way == 'fails':\n    import lepton_nb as lnb\n    raise lnb.DataError('there is no <day> 0; give another')",
+        "# Not reached",
+        "print('not reached')",
+        parameters="from typing import Literal\nway: Literal['stands', 'busy', 'dies', 'fails'] = 'stands'",
     )
     with app(tmp_path, "--keep-s", "2") as (process, url):
         with patient_visit() as visit:
@@ -300,8 +306,23 @@ def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothi
             while family(process):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
-            visit.page.goto(url)
+            visit.page.goto(f"{url}?way=fails")
+            stop = visit.page.get_by_role("region", name="Error")
+            stop.get_by_text("there is no <day> 0; give another", exact=True).wait_for()
+            assert stop.get_by_text("The page ends here: the step after this one was not run.").count() == 1
+            assert visit.page.get_by_text("reached").count() == 0
+            assert not stop.get_by_label("Traceback").is_visible()
+            stop.locator("summary").click()
+            assert "DataError" in stop.get_by_label("Traceback").inner_text()
+            stop.get_by_role("button", name="Copy").click()
+            stop.get_by_text("copied").wait_for()
+            keep(visit.page, "app-stop")
+            # What came before the error goes on.
+            press(visit.page, 2)
+            visit.page.get_by_text("pressed 2").wait_for()
+            stop.get_by_role("link", name="Open the page with its usual settings").click()
             visit.page.get_by_text("pressed 0").wait_for()
+            assert visit.page.get_by_role("region", name="Error").count() == 0
             running = with_program(process, "sleep")
             for child in psutil.Process().children(recursive=True):
                 if "chrom" in child.name():
@@ -310,6 +331,7 @@ def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothi
         process.terminate()
         out, _ = process.communicate(timeout=END_S)
         assert "Traceback" not in out
+        assert "a page ended at an error of its notebook: DataError: there is no <day> 0; give another" in out
 
 
 @pytest.mark.slow

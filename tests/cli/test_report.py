@@ -53,6 +53,20 @@ def test_a_parameter_is_given_once(home, capsys):
     assert "'a' is given twice" in capsys.readouterr().err
 
 
+def test_params_tells_types_limits_and_meanings(home, capsys):
+    write_notebook(
+        home / "a.ipynb", "open('ran', 'w')", parameters="a: Annotated[int, Between(1, 3)] = 2  # days\nb: str"
+    )
+    write_notebook(home / "b.ipynb", "1")
+    assert main(["report", "params", "a.ipynb"]) == 0
+    assert capsys.readouterr().out == "a: int from 1 to 3; default 2\n    days\nb: str; must be given\n"
+    assert main(["report", "run", "a.ipynb", "-p", "a", "-1", "-p", "b", "x"]) == 1
+    assert "parameter 'a' must be int from 1 to 3, not '-1'" in capsys.readouterr().err
+    assert main(["report", "params", "b.ipynb"]) == 1
+    assert "b.ipynb has no parameters cell; tag one cell" in capsys.readouterr().err
+    assert sorted(path.name for path in home.iterdir()) == ["a.ipynb", "b.ipynb"]
+
+
 CLUSTER = "import lepton_nb as lnb\ncluster = lnb.Cluster(workers=2, memory='500MB')\nprint(len(cluster.workers))"
 
 

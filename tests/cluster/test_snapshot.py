@@ -47,13 +47,38 @@ def test_tasks_and_traffic_are_read_from_what_a_worker_reports():
     assert worker.spilled_bytes == 10**8
 
 
+def test_a_worker_counts_with_the_processes_that_it_started():
+    started = {"count": 2, "cpu_percent": 150.0, "memory_bytes": 10**9, "shared_once": False}
+    worker = workers_of(identity(lepton_nb_children=started))[0]
+    assert (worker.cpu_percent, worker.memory_bytes, worker.own_memory_bytes) == (200.0, 1_500_000_000, 500_000_000)
+    assert (worker.children, worker.children_cpu_percent, worker.children_memory_bytes) == (2, 150.0, 10**9)
+    assert not worker.children_shared_once
+    assert workers_of(identity())[0].children == 0
+
+
 def test_a_gpu_is_a_workers_own_or_none():
     # Where workers run on the CPU, Dask tells of a GPU of the machine that they do not use.
     assert workers_of(identity(**GPU), "cpu")[0].gpu_percent is None
     worker = workers_of(identity(**GPU), "cuda")[0]
     assert (worker.gpu_percent, worker.gpu_memory_bytes) == (40.0, 3 * 10**9)
     assert worker.gpu_memory_limit_bytes == 16 * 10**9
-    assert workers_of(identity(**(GPU | {"gpu_utilization": None})), "cuda")[0].gpu_percent is None
+    assert worker.gpu_tells
+
+
+@pytest.mark.parametrize("wrong", [None, -1, float("nan"), float("inf"), "N/A", True, 10**18])
+def test_what_a_gpu_cannot_say_in_earnest_is_unknown(wrong):
+    (worker, *_) = workers_of(identity(**(GPU | {"gpu_utilization": wrong, "gpu_memory_used": wrong})), "cuda")
+    assert (worker.gpu_percent, worker.gpu_memory_bytes) == (None, None)
+    assert worker.gpu_memory_limit_bytes == 16 * 10**9
+    assert worker.gpu_tells
+    (silent, *_) = workers_of(identity(), "cuda")
+    assert not silent.gpu_tells
+
+
+@pytest.mark.parametrize("wrong", [None, 0, -1, float("nan")])
+def test_a_gpu_with_memory_of_no_size_still_tells_how_much_is_used(wrong):
+    (worker, *_) = workers_of(identity(**(GPU | {"gpu-memory-total": wrong})), "cuda")
+    assert (worker.gpu_memory_bytes, worker.gpu_memory_limit_bytes) == (3 * 10**9, None)
 
 
 def test_a_worker_that_has_not_reported_yet_is_all_zeros():

@@ -29,6 +29,7 @@ def test_a_good_wish_is_kept():
         ({"workers": 1.5}, r"workers=1\.5"),
         ({"workers": True}, "workers=True"),
         ({"threads": 0}, "threads=0"),
+        ({"threads": 10**9}, "give at most 1024"),
         ({"gpus": -1}, 'gpus=-1 cannot be; give "auto" or a whole number of 0 or more'),
         ({"gpus": "all"}, 'give "auto"'),
         ({"memory": "lots"}, "memory='lots' is not an amount; give one such as '2GB'"),

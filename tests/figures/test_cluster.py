@@ -37,6 +37,22 @@ def test_a_worker_over_its_limit_has_nothing_free():
     assert list(figures.memory(a_snapshot(1.0, worker)).data[1].x) == [0]
 
 
+def test_what_a_worker_started_has_a_part_of_the_bar_beyond_the_limit():
+    worker = a_worker(0, memory_bytes=2_500_000_000, children=1, children_memory_bytes=2_000_000_000)
+    figure = figures.memory(a_snapshot(1.0, worker, a_worker(1)))
+    bars = {bar.name: list(bar.x) for bar in figure.data}
+    assert list(bars) == ["in use", "free", "in processes that it started", "on disk"]
+    assert (bars["in use"], bars["free"]) == ([0.5, 0.1], [1.5, 1.9])
+    assert bars["in processes that it started"] == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("draw", OVER_TIME)
+def test_a_few_looks_are_points_and_more_are_lines(draw):
+    seen = [a_snapshot(float(at), a_worker(0, gpu_percent=1.0, gpu_memory_bytes=1)) for at in range(5)]
+    assert {trace.mode for trace in draw(a_history(*seen[:4])).data} == {"markers"}
+    assert {trace.mode for trace in draw(a_history(*seen)).data} == {"lines"}
+
+
 def test_cpu_and_memory_have_a_line_a_worker_with_a_gap_where_it_was_away():
     history = a_history(
         a_snapshot(5.0, a_worker(0, cpu_percent=10.0), a_worker(1, cpu_percent=20.0, memory_bytes=10**9)),
@@ -73,6 +89,9 @@ def test_gpus_show_use_and_memory_and_a_cluster_without_says_so_with_the_reason(
     busy = a_worker(0, gpu_percent=40.0, gpu_memory_bytes=3 * 10**9)
     figure = figures.gpu(a_history(a_snapshot(1.0, busy, a_worker(1))))
     assert [points(line) for line in figure.data] == [[40.0], [None], [3.0], [None]]
+    assert figure.layout.title.text == "GPU (nothing known of worker 1)"
+    most = figures.gpu(a_history(a_snapshot(1.0, busy, *(a_worker(name) for name in range(1, 9)))))
+    assert most.layout.title.text == "GPU (nothing known of 8 of 9 workers)"
     none = figures.gpu(a_history(a_snapshot(1.0, a_worker(0), reason="CPU backend: 1 < 2")))
     assert not none.data
     assert said(none) == ["no GPU is used<br>CPU backend: 1 &lt; 2"]

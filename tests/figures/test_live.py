@@ -34,6 +34,23 @@ def test_the_last_windows_of_the_busiest_keys_are_picked_and_told():
     assert live.Pick([], windows=2).of(result(a=[1, 2, 3]).drop("key")).text == "the last 2 windows"
 
 
+def test_all_that_is_shown_of_a_result_is_told():
+    table = result(a=[1, 1], b=[5] * 4, c=[2] * 9, d=[3])
+
+    def told(keys, **options):
+        return live.told(live.Pick(keys, "n", **options).of(table), table.height, keys)
+
+    assert told(["key"]) == "all 16 windows"
+    assert told(["key"], most_keys=2) == "the 2 busiest of 4 values of key, by n: 13 of 16 windows"
+    assert told(["key"], windows=3) == "the last 3 windows of each: 9 of 16 windows"
+    both = "the 2 busiest of 4 values of key, by n; the last 3 windows of each: 6 of 16 windows"
+    assert told(["key"], most_keys=2, windows=3) == both
+    table = result(a=[1, 2, 3]).drop("key")
+    assert told([], windows=2) == "the last 2 windows: 2 of 3 windows"
+    table = table.head(1)
+    assert told([]) == "the one window"
+
+
 def test_a_shown_key_stays_until_another_is_much_busier():
     pick = live.Pick(["key"], "n", most_keys=1)
     assert pick.of(result(a=[4], b=[3])).table["key"].to_list() == ["a"]

@@ -57,6 +57,11 @@ def test_it_shows_how_a_stream_stands_before_while_and_after_it_runs():
     assert watched.last_rows(3)["window_start"].to_list() == [START + timedelta(hours=hour) for hour in (6, 6, 5)]
     assert len(watched.progress().data[0].x) == watched.batches == len(watched.course.batches)
     assert not watched.results("n")[0].layout.shapes
+    # A report has what the live view leaves out.
+    whole, text = watched.all_results("v")
+    assert text == "the 1 busiest of 2 values of key, by n: 7 of 14 windows"
+    assert [trace.name for trace in whole.data] == ["b"]
+    assert Watched(stream, most_keys=2).all_results("v")[1] == "all 14 windows"
 
 
 def test_it_adopts_a_stream_that_is_over_and_one_without_keys():

@@ -40,6 +40,12 @@ def test_names_defaults_and_help_are_read_without_running():
     assert found["columns"].help == "what to group by"
 
 
+def test_a_comment_alone_above_is_help_and_one_behind_the_line_before_is_not():
+    first, second = read_source("# The first day.\nday: int = 1\nother: int = 2  # of other days\nthird: int = 3")[:2]
+    assert (first.help, second.help) == ("The first day.", "of other days")
+    assert read_source("a: int = 1  # of a\nb: int = 2")[1].help == ""
+
+
 def test_reading_never_runs_the_cell(tmp_path):
     marker = tmp_path / "ran"
     (parameter,) = read_source(f"x: int = len(open({str(marker)!r}, 'w').name)")
@@ -133,9 +139,9 @@ def test_all_problems_are_told_at_once_with_the_closest_names():
 
 
 def test_annotations_outside_the_table_matter_only_when_given():
-    declared = read_source("when: datetime.date = None\nepochs: int = 1")
+    declared = read_source("when: pathlib.Path = None\nepochs: int = 1")
     assert check(declared, {"epochs": 2}) == {"epochs": 2}
-    with pytest.raises(ReportError, match="annotation date is none of int, float"):
+    with pytest.raises(ReportError, match="annotation Path is none of int, float"):
         check(declared, {"when": "2013-01-01"})
 
 

@@ -121,10 +121,27 @@ def test_lists_dicts_and_special_floats_arrive(home):
     assert manifest(report)["parameters"]["c"]["value"] == "Infinity"
 
 
+def test_dates_and_durations_arrive_as_what_they_are(home):
+    source = write_notebook(
+        home / "times.ipynb",
+        "print(repr((a, b, c)))",
+        parameters="import datetime\nfrom typing import Annotated\nimport lepton_nb as lnb\n"
+        "a: datetime.date = datetime.date(2013, 1, 1)\nb: datetime.timedelta = datetime.timedelta(0)\n"
+        "c: Annotated[lnb.Duration, lnb.Between(above='0s')] = '6h'",
+    )
+    report = lnb.report(source, output="out", a="2013-06-24", b="90m")
+    assert stream(report) == "(datetime.date(2013, 6, 24), datetime.timedelta(seconds=5400), '6h')\n"
+    found = manifest(report)["parameters"]
+    assert [found[name]["value"] for name in "abc"] == ["2013-06-24", "5400s", "6h"]
+    assert [found[name]["default"] for name in "abc"] == ["2013-01-01", "0s", "6h"]
+
+
 def test_bad_parameters_raise_before_anything_is_made(home):
-    source = write_notebook(home / "a.ipynb", "open('ran', 'w')", parameters="epochs: int = 3")
+    source = write_notebook(home / "a.ipynb", "open('ran', 'w')", parameters="epochs: Annotated[int, Between(1)] = 3")
     with pytest.raises(lnb.ReportError, match="unknown parameter 'epoch'; did you mean 'epochs'"):
         lnb.report(source, epoch=2)
+    with pytest.raises(lnb.ReportError, match="'epochs' must be int, at least 1, not 0"):
+        lnb.report(source, epochs=0)
     assert sorted(path.name for path in home.iterdir()) == ["a.ipynb"]
 
 

@@ -22,11 +22,12 @@ FLAGS = (
 
 @dataclass
 class Visit:
-    """A page, and what it did: addresses asked for, failed requests, errors on the console or uncaught."""
+    """A page, and what it did: addresses asked for, failed requests, sockets, errors on the console or uncaught."""
 
     page: Page
     requests: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
+    sockets: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def outside(self, *allowed: str) -> list[str]:
@@ -56,6 +57,7 @@ def visiting(*, offline: bool = False, dark: bool = False) -> Iterator[Visit]:
             visit.page.on(
                 "response", lambda response: visit.failed.append(response.url) if response.status >= 400 else None
             )
+            visit.page.on("websocket", lambda socket: visit.sockets.append(socket.url))
             visit.page.on("console", visit._console)
             visit.page.on("pageerror", lambda error: visit.errors.append(str(error)))
             yield visit

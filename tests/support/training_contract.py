@@ -6,6 +6,7 @@ The contract tests hold `lnb.train` against these loops, which use nothing of le
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import sys
@@ -286,6 +287,12 @@ def wait_for(true: Callable[[], bool], run: Any = None, timeout_s: float = 120.0
         assert run is None or not run.status.over, (run.status, run.error)
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def held(client: Any) -> set[Any]:
+    """Keys of the futures that somebody holds, without those that are garbage: errors of other tests keep theirs."""
+    gc.collect()
+    return set(client.futures)
 
 
 def rank_here() -> int:

@@ -154,7 +154,7 @@ def test_what_a_partition_raises_is_told(cluster, tmp_path):
     bad = dataclasses.replace(found, parts=tuple(frame.to_delayed()))
     with pytest.raises(lnb.TrainingError, match=r"cannot be computed: ZeroDivisionError\('of the user'\)"):
         deliver(bad, "train", cluster.client, [(cluster.workers[0], str(tmp_path))], lambda: True)
-    contract.wait_for(lambda: not cluster.client.futures)
+    contract.wait_for(lambda: not contract.held(cluster.client))
 
 
 def test_a_collection_that_changes_is_refused(cluster, tmp_path):

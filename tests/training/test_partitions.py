@@ -219,7 +219,7 @@ def test_only_predictions_are_replaced_and_only_when_asked(cluster, tmp_path):
     bad = frame.with_columns(a=pl.lit(float("nan")))
     with pytest.raises(lnb.TrainingError, match="NaN or infinite"):
         predict_partitions(trained, bad, cluster, to=tmp_path / "out", overwrite=True)
-    contract.wait_for(lambda: not cluster.client.futures)
+    contract.wait_for(lambda: not contract.held(cluster.client))
     assert pl.read_parquet(tmp_path / "out").height == 100
     found = predict_partitions(trained, table(50), cluster, to=tmp_path / "out", overwrite=True)
     assert found.collect().height == 50

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+import training_contract as contract
 from torch import nn
 
 import lepton_nb as lnb
@@ -327,4 +328,4 @@ def test_a_finished_run_leaves_nothing_on_the_cluster(cluster, trained):
         return len(list(Path(tempfile.gettempdir()).glob("lepton-nb-rank-*")))
 
     assert cluster.client.run(rank_folders) == dict.fromkeys(cluster.workers, 0)
-    assert not cluster.client.futures
+    assert not contract.held(cluster.client)

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import polars as pl
 import pytest
+import training_contract as contract
 from sweeps import SPACE, search, table
 from torch import nn
 
@@ -217,7 +218,7 @@ def test_a_stopped_sweep_goes_on_with_the_trial_that_it_was_stopped_in(cluster, 
     figures = resumed.best_model.evaluate(table(200, seed=1))
     assert figures["loss"] == pytest.approx(resumed.best_value, rel=1e-5)
     assert resumed.best_value == resumed.trials["value"].min()
-    assert not cluster.client.futures
+    assert not contract.held(cluster.client)
 
 
 @pytest.mark.slow
@@ -260,7 +261,7 @@ def test_two_trials_train_at_once_each_on_a_worker_of_its_own(cluster, tmp_path)
     assert sweep.best_value == sweep.trials["value"].min()
     figures = sweep.best_model.evaluate(table(200, seed=1))
     assert figures["loss"] == pytest.approx(sweep.best_value, rel=1e-5)
-    assert not cluster.client.futures
+    assert not contract.held(cluster.client)
 
 
 @pytest.mark.slow

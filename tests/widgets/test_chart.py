@@ -184,6 +184,26 @@ def test_a_view_that_lost_something_is_sent_all(chart, view):
     assert view.traces[0]["y"].tolist() == [1, 2, 5]
 
 
+def test_a_view_whose_last_answer_was_lost_is_sent_what_came_since(chart, view):
+    chart.append(0, [2], [5])
+    chart.append(0, [3], [6])
+    view.tell(kind="idle", number=view.frames[-1]["number"])
+    assert view.traces[0]["y"].tolist() == [1, 2, 5, 6]
+    frames = len(view.frames)
+    view.tell(kind="idle", number=view.frames[-1]["number"])
+    assert len(view.frames) == frames
+
+
+def test_a_view_that_a_frame_did_not_reach_is_sent_all(chart, view):
+    chart.append(0, [2], [5])
+    number = view.frames[-1]["number"]
+    view.answer()
+    chart.append(0, [3], [6])
+    view.tell(kind="idle", number=number)
+    assert view.frames[-1]["whole"]
+    assert view.traces[0]["y"].tolist() == [1, 2, 5, 6]
+
+
 def test_a_late_view_gets_the_state_of_now(chart, view, monkeypatch):
     chart.append(0, [2], [5])
     late = View(chart, monkeypatch)
@@ -216,3 +236,46 @@ def test_a_range_is_two_numbers_or_two_times(chart):
         over_time.x_range = [5, "x"]
     over_time.x_range = ["2013-01-01", "2013-01-02 12:00:00.5"]
     over_time.close()
+
+
+def axes(layout):
+    """Whether the axes of a layout have numbers."""
+    return [(layout.get(name) or {}).get("showticklabels", True) for name in ("xaxis", "yaxis")]
+
+
+def notes(layout):
+    return [note["text"] for note in layout.get("annotations") or ()]
+
+
+def test_an_empty_chart_says_so_until_its_first_point(monkeypatch):
+    chart = LiveChart(go.Figure(go.Scatter(x=[], y=[], name="a"), layout={"yaxis": {"title": {"text": "loss"}}}))
+    layout = chart.get_state()["_frame"]["layout"]
+    assert (notes(layout), axes(layout)) == (["No data yet"], [False, False])
+    assert layout["yaxis"]["title"] == {"text": "loss"}
+    assert chart.text == "Empty chart. y axis: loss. No data yet."
+    assert chart.figure.layout.annotations == ()
+    view = View(chart, monkeypatch)
+    # A point without a value is none yet.
+    chart.append(0, [0], [None])
+    assert "layout" not in view.frames[-1]
+    view.answer()
+    chart.append(0, [1], [5])
+    layout = view.frames[-1]["layout"]
+    assert (notes(layout), axes(layout)) == ([], [True, True])
+    view.answer()
+    chart.append(0, [2], [6])
+    assert "layout" not in view.frames[-1]
+    view.answer()
+    chart.show(go.Figure(go.Scatter(x=[], y=[], name="a"), layout={"yaxis": {"title": {"text": "loss"}}}))
+    assert notes(view.frames[-1]["layout"]) == ["No data yet"]
+    chart.close()
+
+
+def test_what_a_notebook_keeps_of_an_empty_figure_says_so_too():
+    layout = LiveChart.still(go.Figure())[PLOTLY]["layout"]
+    assert (notes(layout), axes(layout)) == (["No data yet"], [False, False])
+    # Words of its own stay, and so does an axis whose range is given.
+    own = LiveChart.still(go.Figure(layout={"annotations": [{"text": "none came"}], "xaxis": {"range": [0, 1]}}))
+    assert (notes(own[PLOTLY]["layout"]), axes(own[PLOTLY]["layout"])) == (["none came"], [True, False])
+    full = LiveChart.still(go.Figure(go.Bar(x=["a"], y=[1])))[PLOTLY]["layout"]
+    assert (notes(full), axes(full)) == ([], [True, True])

@@ -118,7 +118,7 @@ def test_what_cannot_be_is_told_at_its_field_and_nothing_starts():
         button(panel, "Start").click()
         assert eventually(lambda: not panel.busy)
         assert panel._faults.texts == (
-            "Could not start the cluster: memory='lots' is not an amount; give one such as '2GB'",
+            "Could not start the cluster: Memory each 'lots' is not an amount; give one such as '2GB'",
         )
         assert len([one for one in shown(panel, ipywidgets.HTML) if "is not an amount" in one.value]) == 2
         assert says(panel, "The cluster did not start.")
@@ -135,16 +135,31 @@ def test_a_cluster_of_code_is_shown_and_goes_on_when_the_panel_closes(cluster):
         assert panel.cluster is cluster
         assert has_button(panel, "Stop")
         assert says(panel, "2 workers are up.")
-        field(panel, "Workers").value = "0"
-        button(panel, "Scale").click()
-        assert panel._faults.texts == ("Could not scale: Workers must be 1 or more, not 0",)
+        for wrong, scaled in (
+            ("-3", "Workers must be 1 or more, not -3"),
+            ("9" * 30, f"Workers must be 1024 or less, not {'9' * 30}"),
+            ("", "Workers is empty; give a value"),
+            ("0", "Workers must be 1 or more, not 0"),
+        ):
+            field(panel, "Workers").value = wrong
+            button(panel, "Scale").click()
+            assert panel._faults.texts == (f"Could not scale: {scaled}",)
         field(panel, "Adapt from").value = "2"
         field(panel, "Adapt to").value = "1"
         button(panel, "Adapt").click()
-        assert eventually(
-            lambda: any("give minimum &lt;= maximum" in one.value for one in shown(panel, ipywidgets.HTML))
-        )
+        told = "must be 2 or more, as Adapt from is, not 1"
+        assert panel._faults.texts == (f"Could not scale: {scaled}", f"Could not adapt: Adapt to {told}")
+        assert says(panel, f'class="lepton-fault">{told}<')
+        field(panel, "Adapt to").value = ""
+        button(panel, "Adapt").click()
+        assert panel._faults.texts[-1] == "Could not adapt: Adapt to is empty; give a value"
+        # A number that a field takes, and the machine does not.
+        field(panel, "Workers").value = "1000"
+        button(panel, "Scale").click()
+        assert eventually(lambda: says(panel, "1000 workers of 2.0 GB need 2000.0 GB, and this machine has"))
         assert eventually(lambda: not panel.busy)
+        assert not button(panel, "Scale").disabled
+        assert cluster.adapting is None
     assert not cluster.closed
     assert len(cluster.workers) == 2
 

@@ -44,7 +44,34 @@ def test_gpus_have_columns_only_where_they_are_used():
     assert "GPU (%)" in table
     assert '<td class="number">37</td>' in table
     assert '<td class="number">3.0 of 16.0</td>' in table
-    assert table.count("no GPU") == 2
+    assert table.count("no GPU seen") == 2
+    (one, other) = words.summary(a_snapshot(1.0, worker, a_worker(1), backend="cuda"), None).splitlines()[-2:]
+    assert one.endswith(", GPU 37 %, GPU memory 3.0 of 16.0 GB")
+    assert other.endswith(" 0 tasks running, no GPU seen")
+
+
+def test_what_a_gpu_does_not_tell_is_unknown_and_not_zero():
+    some = a_worker(0, gpu_memory_limit_bytes=16 * 10**9)
+    more = a_worker(1, gpu_percent=0.0, gpu_memory_bytes=10**9)
+    table = words.workers_table(a_snapshot(1.0, some, more, backend="cuda"))
+    for cell in ("unknown", "unknown, of 16.0", "0", "1.0"):
+        assert f'<td class="number">{cell}</td>' in table
+
+
+def test_processes_that_a_worker_started_count_with_it_and_are_told_apart():
+    started = {"children": 2, "children_cpu_percent": 150.0, "children_memory_bytes": 10**9}
+    worker = a_worker(0, cpu_percent=160.0, memory_bytes=1_200_000_000, **started)
+    snapshot = a_snapshot(1.0, worker, wanted=1)
+    table = words.workers_table(snapshot)
+    for cell in ("160", "1.20", "0.20 of 2.00"):
+        assert f'<td class="number">{cell}</td>' in table
+    assert "memory that they share counts once" in table
+    *_, told, counted = words.summary(snapshot, None).splitlines()
+    assert "CPU 160 % of one core (150 % in 2 processes that it started), " in told
+    assert "memory 1.20 GB (0.20 of 2.00 GB its own), " in told
+    assert counted == words.counted(snapshot)
+    elsewhere = a_snapshot(1.0, a_worker(0, children=1, children_shared_once=False))
+    assert "memory that they share counts in each." in words.counted(elsewhere)
 
 
 def test_lost_workers_are_listed_with_the_reason():

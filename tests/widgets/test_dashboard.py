@@ -117,3 +117,28 @@ def test_tabs_have_their_names():
     tab = board.body.children[1]
     assert tab.titles == ("One", "Two")
     board.close()
+
+
+def test_a_report_has_each_tab_under_its_name_and_no_control():
+    late = Panel("Late *flights* <b>")
+    layout = {"How\nlate_": "A", "Who": "CB"}
+    board = Dashboard(over_time("UA"), late, ipywidgets.HTML("<em>words</em>"), layout=layout)
+    pieces = list(board.report())
+    headings = [one["text/markdown"] for one in pieces if "text/markdown" in one]
+    assert headings == ["## How late\\_", "## Who", "### Late \\*flights\\* &lt;b&gt;"]
+    kinds = [next(iter(one)) for one in pieces]
+    assert kinds == [
+        "text/markdown", "application/vnd.plotly.v1+json", "text/markdown", "text/html", "text/markdown", "text/html",
+    ]  # fmt: skip
+    assert pieces[3]["text/html"] == "<em>words</em>"
+    assert pieces[5]["text/html"] == "<p>Late *flights* &lt;b&gt;</p>"
+    assert not any("widget-view" in kind for one in pieces for kind in one)
+    board.close()
+    late.close()
+
+
+def test_a_report_without_tabs_begins_with_the_title(board):
+    first, *rest = board.report()
+    assert first["text/markdown"] == "## Dashboard"
+    assert all("application/vnd.plotly.v1+json" in one for one in rest)
+    assert len(rest) == 3

@@ -96,6 +96,8 @@ def test_the_dashboard_plays_learns_scales_answers_the_keyboard_and_leaves_nothi
         assert visit.outside(url, url.replace("http:", "ws:")) == []
         assert visit.failed == []
         assert visit.errors == []
+        # One connection to the kernel, which outlives the server's own looks at it (each half minute).
+        assert len([address for address in visit.sockets if "/channels" in address]) == 1
         left = psutil.Process(process.pid).children(recursive=True)
         assert len(left) >= 3
         page.close(run_before_unload=True)

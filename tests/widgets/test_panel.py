@@ -138,9 +138,9 @@ def test_in_a_report_a_panel_waits_and_leaves_figures_and_words(outputs, monkeyp
     panel = Waits("Work")
     panel._ipython_display_()
     assert panel.waited
-    assert ["application/vnd.plotly.v1+json" in one for one in outputs] == [True, True, False]
+    assert ["application/vnd.plotly.v1+json" in one for one in outputs] == [False, True, True]
     assert not any("application/vnd.jupyter.widget-view+json" in one for one in outputs)
-    assert outputs[-1] == {"text/plain": "Work"}
+    assert outputs[0] == {"text/html": "<p>Work</p>", "text/plain": "Work"}
     panel.close()
 
 

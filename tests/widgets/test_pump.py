@@ -50,6 +50,14 @@ def test_a_view_that_is_current_waits_for_a_change(pump, sent):
     assert sent == [1]
 
 
+def test_what_was_lost_on_the_way_is_followed_by_the_next_frame_at_once(pump, sent):
+    pump.opened()
+    pump.missed()
+    assert sent == [1, 2]
+    pump.changed()
+    assert sent == [1, 2]
+
+
 def test_an_old_answer_lets_nothing_through(pump, sent):
     pump.opened()
     pump.shown(1)

@@ -117,8 +117,8 @@ def test_metrics_and_classes_follow_the_task(form):
     [
         ({"epochs": "many"}, "Epochs must be a whole number, not 'many'"),
         ({"learning_rate": ""}, "Learning rate is empty"),
-        ({"workers": "some"}, "workers is 'some'; give a number, two such as 1 to 4, or auto"),
-        ({"hidden": "wide"}, "hidden is 'wide'; give sizes such as 128, 64"),
+        ({"workers": "some"}, "Workers is 'some'; give a number, two such as 1 to 4, or auto"),
+        ({"hidden": "wide"}, "Hidden is 'wide'; give sizes such as 128, 64"),
     ],
 )
 def test_what_cannot_be_read_is_refused_and_marked(form, values, message):

@@ -230,7 +230,7 @@ def test_what_is_wrong_is_said_in_the_panel_with_the_fix_and_where(panel):
     panel.set(epochs=0)
     panel._controls._start.click()
     panel._wait_for_works()
-    assert panel._faults.texts == ("Could not start the training: epochs is 0; give a whole number of 1 or more",)
+    assert panel._faults.texts == ("Could not start the training: Epochs is 0; give a whole number of 1 or more",)
     part, _ = panel.form._find("epochs")
     assert "give a whole number of 1 or more" in part._entries["epochs"].fault.value
     assert not panel._controls._start.disabled
@@ -252,7 +252,7 @@ def test_an_error_of_a_run_lands_in_the_panel_with_its_traceback(panel):
     assert run.status is Status.FAILED
     (text,) = panel._faults.texts
     assert text.startswith(f"Could not train {run.name}: ")
-    assert "try a smaller learning_rate" in text
+    assert "try a smaller Learning rate" in text
     copied = panel._faults.view.children[0].children[1].children[0].text
     assert "Traceback" in copied
     panel._wait_for_works()

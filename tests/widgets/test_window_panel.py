@@ -68,7 +68,9 @@ def endless():
 
 def shown(panel):
     """All the words that the panel shows, without its inputs."""
-    return " ".join(widget.value for widget in (panel._status, panel._facts, panel._which, panel._rows))
+    return " ".join(
+        widget.value for widget in (panel._status, panel._results.facts, panel._results.which, panel._results.rows)
+    )
 
 
 def test_the_form_starts_a_stream_and_shows_what_it_finds(panels):
@@ -87,15 +89,20 @@ def test_the_form_starts_a_stream_and_shows_what_it_finds(panels):
     assert_frame_equal(panel.stream.table(), expected.collect())
     for words in ("The source has ended.", "sliding 2h every 1h", "<dd>60</dd>", "the last 60 windows of each key"):
         assert words in shown(panel)
-    assert '<th scope="col" class="number">delay</th>' in panel._rows.value
-    assert '<th scope="col">window_end (UTC)</th>' in panel._rows.value
-    assert "<td>2020-01-01 21:00:00</td>" in panel._rows.value
-    assert [trace.name for trace in panel._results.figure.data] == ["a", "b"]
+    assert '<th scope="col" class="number">delay</th>' in panel._results.rows.value
+    assert '<th scope="col">window_end (UTC)</th>' in panel._results.rows.value
+    assert "<td>2020-01-01 21:00:00</td>" in panel._results.rows.value
+    assert [trace.name for trace in panel._results.chart.figure.data] == ["a", "b"]
     assert [len(figure.data) for figure in panel.figures()] == [2, 4]
-    panel._show.set(value="rows")
+    panel._results.choice.set(value="rows")
     settled(panel)
-    assert panel._results.figure.layout.yaxis.title.text == "rows"
+    assert panel._results.chart.figure.layout.yaxis.title.text == "rows"
     assert "Rows read: 60" in panel.summary()
+    said, figure, rows, *_ = panel.report()
+    assert "Rows read: 60; Results given: " in said["text/plain"]
+    assert "Drawn: all " in said["text/plain"]
+    assert figure["application/vnd.plotly.v1+json"]["data"]
+    assert "<caption>The windows that ended last</caption>" in rows["text/html"]
     assert "2020-01-01 19:00:00  2020-01-01 21:00:00" in panel.summary()
     assert panel._stop.disabled
     assert not panel._start.disabled
@@ -160,7 +167,7 @@ def test_a_stream_of_code_is_watched_and_left_alone(panels):
         first_batch(stream)
         panel.refresh()
         assert "Running." in shown(panel)
-        assert "Results given" in panel._facts.value
+        assert "Results given" in panel._results.facts.value
         with pytest.raises(lnb.WindowError, match="has no form; give sources="):
             panel.choose("events")
         panel.close()
@@ -219,11 +226,11 @@ def test_closing_ends_what_the_panel_started_whatever_it_is_doing():
 
 
 WRONG = {
-    "a size": ({"sizes": {"size": "2 hours"}}, {}, "size_size", "Size: size '2 hours' is not a duration"),
+    "a size": ({"sizes": {"size": "2 hours"}}, {}, "size_size", "Size: the length '2 hours' is not a duration"),
     "a step": ({"kind": "cumulating", "sizes": {"size": "1h", "every": "25m"}}, {}, "size_size", "Windows: .*multiple"),
     "a lateness": ({"out_of_order": "soon"}, {}, "out_of_order", "Out of order: .*'soon'"),
     "an aggregate": ({"aggregates": [AggregateRow("mean", "key")]}, {}, None, "Aggregate 1: .*'key'"),
-    "no aggregate": ({"aggregates": []}, {}, None, "Aggregates: agg"),
+    "no aggregate": ({"aggregates": []}, {}, None, "Aggregates: nothing is computed yet"),
     "a speed": ({}, {"pace": "speed", "speed": "fast"}, "speed", "Speed must be a number, not 'fast'"),
     "an order": ({}, {"pace": 60.0, "by": "v"}, "pace", "Pace: .*follows a column of times"),
 }

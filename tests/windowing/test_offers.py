@@ -123,13 +123,14 @@ def test_a_replay_takes_about_as_long_as_asked():
 
 WRONG = {
     "no such name": (NamedChoice("evnts", {"events": FRAME}), "source", "Source: unknown .*; did you mean 'events'?"),
-    "no frame": (NamedChoice("five", {"five": 5}), "source", "Source: a stream reads .*not a int"),
+    "no frame": (NamedChoice("five", {"five": 5}), "source", "Source: a stream reads .*not an int"),
     "no pace": (NamedChoice("events", {"events": FRAME}, -1.0), "pace", "Pace: speed is"),
-    "no path": (FilesChoice("  "), "path", "Files: give a path"),
+    "no path": (FilesChoice("  "), "path", "Path: give a path"),
     "no topic": (KafkaChoice("", "localhost:9092", "ts datetime"), "topic", "Topic: this is needed"),
     "no servers": (KafkaChoice("events", " ", "ts datetime"), "servers", "Servers: this is needed"),
     "no columns": (KafkaChoice("events", "localhost:9092", " "), "columns", "Columns: name the columns"),
     "no such type": (KafkaChoice("e", "localhost:9092", "ts datetme"), "columns", "Columns: .*mean 'datetime'?"),
+    "no time": (KafkaChoice("e", "localhost:9092", "v float"), "columns", "Columns: none of them is a time; give"),
 }  # fmt: skip
 
 
@@ -142,5 +143,5 @@ def test_an_error_names_its_field(name):
 
 
 def test_a_missing_file_is_found_when_its_columns_are_asked_for(tmp_path):
-    with pytest.raises(lnb.DataError, match="Files: there is no file"):
+    with pytest.raises(lnb.DataError, match="Path: there is no file"):
         FilesChoice(str(tmp_path / "none.parquet")).schema()

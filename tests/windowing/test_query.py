@@ -98,7 +98,7 @@ def good():
         (lambda: lnb.windows(FRAME, time="delay").tumbling("1h").agg(n=lnb.count()).collect(), "from_epoch"),
         (lambda: good().tumbling("0s"), "above zero"),
         (lambda: good().tumbling("-5m"), "above zero, not -5m"),
-        (lambda: good().sliding("5m", "0s"), "'every' must be above zero"),
+        (lambda: good().sliding("5m", "0s"), "every='0s' must be above zero"),
         (lambda: good().tumbling("10s", offset="20s"), "offset='0s' gives the same"),
         (lambda: good().sliding("1h", "10m", offset="-25m"), "offset='5m' gives the same"),
         (lambda: good().tumbling(10), "is not a duration"),

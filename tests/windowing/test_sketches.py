@@ -183,7 +183,7 @@ def test_two_aggregates_of_your_own_on_one_column():
         (lambda: lnb.distinct("v", error=1e-9), "no sketch is as exact as error=1e-09"),
         (lambda: lnb.distinct("v", error=True), "between 0 and 1"),
         (lambda: lnb.distinct("v", eror=0.1), r"unknown option of distinct\(\) 'eror'; did you mean 'error'"),
-        (lambda: lnb.top_k("v", 0), "k must be a whole number"),
+        (lambda: lnb.top_k("v", 0), r"k=0 of top_k\(\) must be a whole number"),
         (lambda: lnb.top_k("v", 3, by="size"), r"unknown order of top_k\(\) 'size'"),
         (lambda: lnb.rows(), "one or more different columns"),
         (lambda: lnb.rows("v", "v"), "one or more different columns"),

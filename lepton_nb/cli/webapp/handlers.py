@@ -20,7 +20,9 @@ from voila.tornado.handler import TornadoVoilaHandler
 
 from lepton_nb.cli.webapp import parameters
 from lepton_nb.cli.webapp.watch import Watch
-from lepton_nb.errors import ReportError
+from lepton_nb.errors import LeptonError, ReportError
+from lepton_nb.reports.injection import inject
+from lepton_nb.reports.page import REPORT_ONLY
 
 # A browser closes with 1001 when a page goes away; our page says so itself with 4001, for browsers that do not.
 LEFT_CODES = (1001, 4001)
@@ -145,9 +147,16 @@ class PageHandler(TornadoVoilaHandler):  # type: ignore[misc]
 def prelaunch(handler: PageHandler | None, notebook: Any, cwd: str) -> Any:
     """Voilà's hook before a kernel starts; a preheated one has no visitor yet, and so no handler."""
     if handler is not None:
-        parameters.inject(notebook, handler.values)
+        inject(notebook, handler.values)
+    notebook.cells = [one for one in notebook.cells if not _only_in_reports(one)]
     parameters.entitle(notebook, Path(cwd))
+    notebook.metadata["lepton_given"] = handler is not None and bool(handler.values)
+    notebook.metadata["lepton_errors"] = ["LeptonError", *(one.__name__ for one in LeptonError.__subclasses__())]
     return notebook
+
+
+def _only_in_reports(cell: Any) -> bool:
+    return cell.cell_type == "markdown" and REPORT_ONLY in cell.metadata.get("tags", [])
 
 
 class FilesHandler(JupyterHandler, AllowListFileHandler):  # type: ignore[misc]

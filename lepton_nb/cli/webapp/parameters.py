@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.errors import LeptonError, ReportError
-from lepton_nb.reports.parameters import TAG, Parameter, check, read
-
-INJECTED_TAG = "injected-parameters"
+from lepton_nb.reports.parameters import Parameter, check, read
 
 
 def declared(path: Path) -> tuple[Parameter, ...] | None:
@@ -40,36 +36,6 @@ def values(known: tuple[Parameter, ...] | None, query: str) -> dict[str, Any]:
         )
         raise ReportError("; ".join(twice), problems=twice)
     return check(known, given, text=True)
-
-
-def inject(notebook: Any, given: Mapping[str, Any]) -> None:
-    """Put `given` into a cell after the one tagged `parameters`, in place (nbformat 4 node)."""
-    if not given:
-        return
-    from nbformat.v4 import new_code_cell
-
-    lines = ["# Parameters", *(f"{name} = {literal(value)}" for name, value in given.items())]
-    place = next(
-        index
-        for index, cell in enumerate(notebook.cells, start=1)
-        if cell.cell_type == "code" and TAG in cell.metadata.get("tags", [])
-    )
-    notebook.cells.insert(place, new_code_cell("\n".join(lines), metadata={"tags": [INJECTED_TAG]}))
-
-
-def literal(value: Any) -> str:
-    """Python source, on one line, that gives `value` (plain values only) and can do nothing else."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return f"float({str(value)!r})"
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{literal(key)}: {literal(item)}' for key, item in value.items())}}}"
-    if value is None or isinstance(value, (bool, int, float)):
-        return repr(value)
-    if isinstance(value, str):
-        return ascii(value)
-    raise TypeError(f"not a plain value: {value!r}")
 
 
 def entitle(notebook: Any, folder: Path) -> None:

@@ -34,10 +34,13 @@ CULL_IDLE_S, CULL_EVERY_S = 600, 60
 SHUTDOWN_S = 4.0
 # A path to a socket of the operating system has no more bytes than this, its end included.
 SOCKET_PATH_BYTES = 104
+# In the metadata of a cell whose error ends the page, for the template: how many after it did not run.
+NOT_RUN = "lepton_not_run"
 # Errors of cells whose kernel was ended: it is interrupted first.
 _ENDED = ("KeyboardInterrupt", "DeadKernelError")
 # An app's notebook always runs afresh: nobody need have signed it.
-_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting")
+# The last: Jupyter's own pings, in milliseconds, which Tornado takes for seconds.
+_NOISE = ("is not trusted", "restart failed", "Kernel died while waiting", "websocket_ping_timeout")
 _SOCKET_NAME_BYTES = len("/voila_12345678/kernel-12345678-1234-1234-1234-123456789012-ipc-12")
 
 
@@ -57,12 +60,17 @@ class AppSpec:
 class Executor(VoilaExecutor):  # type: ignore[misc]
     """Runs the cells of a page, and no further one when the kernel is gone: its page says so, or has no reader."""
 
-    async def execute_cell(self, *where: Any, **options: Any) -> Any:
+    async def execute_cell(self, cell: Any, resources: Any, cell_index: int, **options: Any) -> Any:
         """As the base class; what Voilà takes for the error of a cell ends the run."""
         try:
-            return await super().execute_cell(*where, **options)
+            return await super().execute_cell(cell, resources, cell_index, **options)
         except DeadKernelError as error:
             raise CellExecutionError("", type(error).__name__, str(error)) from error
+        except CellExecutionError:
+            later = self.nb.cells[cell_index + 1 :]
+            steps = sum(one.cell_type == "code" and bool(one.source.strip()) for one in later)
+            cell.metadata[NOT_RUN] = steps
+            raise
 
 
 class Gate(IdentityProvider):
@@ -156,12 +164,11 @@ def make(spec: AppSpec) -> AppServer:
         # site could reach us by a name that it had made to point here.
         "allow_remote_access": bool(spec.token),
         "log_function": _log_request,
-        # In the unit that Jupyter takes it for; the default of its own is longer than it can be.
-        "ws_ping_timeout": 30_000,
     }
     # Voilà has no option for this class.
     notebook_renderer.VoilaExecutor = Executor
-    server.log.addFilter(_quiet)
+    for log in (server.log, logging.getLogger("tornado.general")):
+        log.addFilter(_quiet)
     # As SIGTERM, which Voilà handles: what is at work is finished first.
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, server._handle_signal_stop)
@@ -188,6 +195,7 @@ def _options(spec: AppSpec) -> list[str]:
         "--VoilaConfiguration.multi_kernel_manager_class=lepton_nb.cli.webapp.kernels.Kernels",
         "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.webapp.markdown.WithFormulas",
         *transport,
+        "--AsyncKernelManager.client_factory=lepton_nb.reports.channel.Client",
         f"--KernelManager.shutdown_wait_time={SHUTDOWN_S}",
         # A kernel that has died is not started anew behind a page that still shows what the old one knew.
         "--KernelRestarter.restart_limit=0",
@@ -227,7 +235,11 @@ def _log_request(handler: Any) -> None:
 def _quiet(record: logging.LogRecord) -> bool:
     """Whether to write a line of the log.
 
-    That a visitor left while cells were running is no fault, and of a kernel that died `Kernels` tells.
+    That a visitor left while cells were running is no fault, and of a kernel that died `Kernels` tells. An error of the
+    notebook gets a line: its traceback is on the page.
     """
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, CellExecutionError):
+        record.msg, record.args = "a page ended at an error of its notebook: %s: %s", (error.ename, error.evalue)
+        record.exc_info = record.exc_text = None
     return getattr(error, "ename", "") not in _ENDED and not any(part in record.getMessage() for part in _NOISE)

@@ -2,6 +2,8 @@
 
 const LIBRARIES = Symbol.for("lepton-nb.plotly");
 const FRAME_MS = 40;
+// A view that hears nothing for so long says again what it shows: an answer or a frame is lost where a connection is.
+const IDLE_MS = [2000, 10000];
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
@@ -113,6 +115,7 @@ class View {
   take(frame, buffers) {
     if (!frame.whole && frame.number <= this.number) return;
     this.number = Math.max(this.number, frame.number);
+    clearTimeout(this.idle);
     if (frame.layout) this.layout = frame.layout;
     if (frame.whole) this.traces.length = frame.traces.length;
     for (const part of frame.traces) {
@@ -138,7 +141,7 @@ class View {
     this.busy = true;
     if (document.hidden) {
       // Nobody looks, and a hidden page gets no animation frames: the points are kept, the drawing waits.
-      this.model.send({ kind: "shown", number: this.number });
+      this.answer(this.number);
       this.busy = false;
     } else {
       requestAnimationFrame(() => this.draw());
@@ -157,10 +160,23 @@ class View {
       this.busy = false;
       if (!this.stopped) {
         this.root.dataset.frame = number;
-        if (number) this.model.send({ kind: "shown", number });
+        if (number) this.answer(number);
         this.later();
       }
     }
+  }
+
+  answer(number) {
+    this.model.send({ kind: "shown", number });
+    clearTimeout(this.idle);
+    const ask = (time) => {
+      if (this.stopped || time >= IDLE_MS.length) return;
+      this.idle = setTimeout(() => {
+        this.model.send({ kind: "idle", number: this.number });
+        ask(time + 1);
+      }, IDLE_MS[time]);
+    };
+    ask(0);
   }
 
   async react() {
@@ -287,6 +303,7 @@ class View {
 
   stop() {
     this.stopped = true;
+    clearTimeout(this.idle);
     this.model.off("msg:custom", this.heard);
     this.model.off("change:x_range", this.ranged);
     this.model.off("change:label", this.named);

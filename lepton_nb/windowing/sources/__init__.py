@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lepton_nb.data import frames
-from lepton_nb.errors import WindowError
+from lepton_nb.errors import WindowError, an
 from lepton_nb.windowing.sources.base import Part, Planned, Position, Rows, Source
 from lepton_nb.windowing.sources.kafka_source import kafka
 
@@ -106,4 +106,4 @@ def of(thing: Any, time: str | None = None) -> Source:
         return table(thing)
     if callable(thing) or (isinstance(thing, Iterable) and not isinstance(thing, bytes | bytearray | Mapping)):
         return iterate(thing)
-    raise WindowError(f"a stream reads {KINDS}, not a {type(thing).__name__}")
+    raise WindowError(f"a stream reads {KINDS}, not {'None' if thing is None else an(type(thing).__name__)}")

@@ -49,7 +49,7 @@ class ReplaySource(TableSource):
             moments, unit = self.table.get_column(self._time), dtype.time_unit
         else:
             raise DataError(
-                f"replay() follows a column of times, Datetime or Date, and {self._time!r} is {dtype}; "
+                f"a replay follows a column of times, Datetime or Date, and {self._time!r} is {dtype}; "
                 f"parse it: frame.with_columns(pl.col({self._time!r}).str.to_datetime(time_zone='UTC'))",
                 column=self._time,
             )

@@ -1,21 +1,13 @@
-import ast
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from lepton_nb.cli.webapp import parameters
+from lepton_nb.cli.webapp.handlers import prelaunch
 from lepton_nb.cli.webapp.kernels import environment, without_token
 from lepton_nb.errors import ReportError
 from lepton_nb.reports.parameters import read_source
 
 KNOWN = read_source("carrier: str = 'UA'\nhours: int = 1\nlimit: float | None = None\nnames: list[str] = []\nday: str")
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-)
 
 
 def test_values_of_an_address_are_typed():
@@ -47,41 +39,6 @@ def test_an_address_that_cannot_be_read_is_an_error_of_ours(known, query):
         parameters.values(known, query)
 
 
-@given(PLAIN)
-def test_a_value_is_one_line_of_source_that_gives_it_back(value):
-    source = parameters.literal(value)
-    assert source.isascii()
-    assert source.isprintable()
-    # eval, as literals know no float("nan"); nothing but that function is called.
-    calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    assert set(calls) <= {"float"}
-    assert repr(eval(source, {"__builtins__": {}, "float": float})) == repr(value)
-
-
-def test_what_is_no_plain_value_is_refused():
-    assert parameters.literal(-math.inf) == "float('-inf')"
-    with pytest.raises(TypeError, match="not a plain value"):
-        parameters.literal(object())
-
-
-def test_values_come_right_after_the_cell_with_the_defaults():
-    notebook = new_notebook(
-        cells=[
-            new_markdown_cell("text"),
-            new_code_cell("hours = 1", metadata={"tags": ["parameters"]}),
-            new_code_cell("hours"),
-        ]
-    )
-    parameters.inject(notebook, {})
-    assert len(notebook.cells) == 3
-    parameters.inject(notebook, {"hours": 2, "carrier": "'\n"})
-    assert [cell.source for cell in notebook.cells[1:]] == [
-        "hours = 1",
-        '# Parameters\nhours = 2\ncarrier = "\'\\n"',
-        "hours",
-    ]
-
-
 @pytest.mark.parametrize(
     ("cells", "title"),
     [
@@ -106,3 +63,10 @@ def test_a_kernel_is_told_nothing_of_others_and_no_token():
         "HOME": "/",
     }
     assert without_token("a=b%20c&d") == "a=b%20c&d"
+
+
+def test_an_app_has_no_words_that_are_for_reports_alone(tmp_path):
+    cells = [new_markdown_cell(tag, metadata={"tags": [tag]}) for tag in ("live-only", "report-only")]
+    notebook = new_notebook(cells=[*cells, new_code_cell("1", metadata={"tags": ["report-only"]})])
+    made = prelaunch(None, notebook, str(tmp_path))
+    assert [(cell.cell_type, cell.source) for cell in made.cells] == [("markdown", "live-only"), ("code", "1")]

@@ -173,5 +173,22 @@ window.lepton = (() => {
     add.call(window, "pageshow", (event) => { if (event.persisted) location.reload(); });
   }
 
-  return { start };
+  // The text of the traceback beside a button.
+  async function copy(button) {
+    const place = button.parentElement;
+    const { textContent } = place.querySelector("pre");
+    try {
+      await navigator.clipboard.writeText(textContent);
+    } catch { // not allowed, or not there on a network without encryption
+      const area = document.createElement("textarea");
+      area.value = textContent;
+      place.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    place.querySelector("[role=status]").textContent = "copied";
+  }
+
+  return { start, copy };
 })();
