@@ -11,11 +11,12 @@ import polars as pl
 
 from lepton_nb.data import prepare_stream
 from lepton_nb.data.frames import eager, named
+from lepton_nb.data.labels import classes_of
 from lepton_nb.data.prepare_options import Options
 from lepton_nb.data.prepare_stream import StreamedPreparation
 from lepton_nb.data.splitting import Part, check_parts, check_time, cut, moment, random_cuts
 from lepton_nb.data.tokens import token_column, word_counts
-from lepton_nb.data.transform import Precision, Prepared, Transform, finite, fit, fitted
+from lepton_nb.data.transform import TEXT, Precision, Prepared, Transform, finite, fit, fitted
 from lepton_nb.errors import DataError
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def prepare(
 ) -> Preparation | StreamedPreparation:
     """Split `frame` into training, validation and test parts and turn their columns into numbers.
 
-    target: the column to learn, numbers or booleans. Rows where it is null, NaN or infinite are left out
-        and counted (`left_out`).
+    target: the column to learn: numbers, booleans, or text, whose values are then classes, numbered from 0 in the
+        order of their names (`classes`). Rows where it is null, NaN or infinite are left out and counted (`left_out`).
     time: split by this column, oldest rows first: training, then validation, then test; rows where it is null are
         left out and counted. Without it, rows are split at random, the same way for the same `seed`.
     features: the columns to learn from; by default all but `target` and `time`. Give only what is known when
@@ -110,7 +111,7 @@ def prepare(
     stream: read a table in Parquet files, larger than memory, piece by piece: one column of the training part is in
         memory at a time, never the table, and the figures are exact all the same. Its parts give their rows to
         `lnb.train` alone, which reads them from the files; `part.collect()` is the part in memory. A split at random
-        draws from each row group in proportion.
+        draws from each row group in proportion. The target is then numbers or booleans.
 
     Numbers: missing values become the training median (with a column that flags them where training has any), then
     (x - mean) / std of the training part. Text: one column a category of the training part. Booleans: 0 and 1,
@@ -138,11 +139,12 @@ def prepare(
 
 def _prepare(frame: Frame, options: Options) -> Preparation:
     table = eager(frame)
-    chosen = options.chosen(table)
+    chosen = options.chosen(table, labels=True)
     if table.is_empty():
         raise DataError("the table has no rows; there is nothing to learn from")
     target, time = options.target, options.time
-    known = finite(target).is_not_null()
+    text = isinstance(table.schema[target], TEXT)
+    known = named(target).is_not_null() if text else finite(target).is_not_null()
     if time is not None:
         known &= named(time).is_not_null()
     usable = table.filter(known)
@@ -164,6 +166,8 @@ def _prepare(frame: Frame, options: Options) -> Preparation:
             clip_sigmas=options.clip_sigmas,
             precision=options.precision,
         )
+    if text:
+        transform = replace(transform, classes=classes_of(usable[target]))
     left_out = table.height - usable.height
     return Preparation(*(replace(transform(part), left_out=left_out) for part in parts))
 

@@ -8,10 +8,10 @@ from typing import get_args
 
 import polars as pl
 
-from lepton_nb.data.frames import column_names, present
+from lepton_nb.data.frames import column_names, present, schema
 from lepton_nb.data.splitting import Part
 from lepton_nb.data.tokens import check_options
-from lepton_nb.data.transform import Precision, check_target, check_text
+from lepton_nb.data.transform import TEXT, Precision, check_target, check_text
 from lepton_nb.errors import DataError
 
 
@@ -32,8 +32,11 @@ class Options:
     tokens: int
     vocabulary: int
 
-    def chosen(self, table: pl.DataFrame | pl.LazyFrame) -> list[str]:
-        """The columns to learn from, once they and all options are known to fit `table`; DataError otherwise."""
+    def chosen(self, table: pl.DataFrame | pl.LazyFrame, *, labels: bool = False) -> list[str]:
+        """The columns to learn from, once they and all options are known to fit `table`; DataError otherwise.
+
+        labels: whether the target may be text.
+        """
         columns = column_names(table)
         target, time, features = self.target, self.time, self.features
         if isinstance(features, str):
@@ -59,7 +62,8 @@ class Options:
             )
         if not chosen:
             raise DataError("there is no feature to learn from; give at least one column beside the target")
-        check_target(table, target)
+        if not (labels and isinstance(schema(table)[target], TEXT)):
+            check_target(table, target)
         return chosen
 
     def least_rows(self, training_rows: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
+from lepton_nb.data import labels
 from lepton_nb.data.frames import eager, named, schema
 from lepton_nb.data.tokens import TokenColumn
 from lepton_nb.errors import DataError
@@ -99,6 +100,11 @@ class Prepared:
         """What each column of `features` is."""
         return self.transform.feature_names
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, by its number in `target_values`; empty where the target was numbers."""
+        return self.transform.classes
+
     def __len__(self) -> int:
         return len(self.features)
 
@@ -111,12 +117,14 @@ class Prepared:
 class Transform:
     """What `prepare` learned from the training part. Call it with any frame that has the same source columns.
 
-    columns: numbers and categories, or one column of text as tokens.
+    columns: numbers and categories, or one column of text as tokens. classes: of a target that is text, its values by
+    their number; empty for one that is numbers.
     """
 
     target: str
     columns: tuple[Column, ...]
     precision: Precision
+    classes: tuple[str, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -148,9 +156,10 @@ class Transform:
         height = table.height
         target: FloatArray | None = None
         if self.target in table.columns:
-            check_target(table, self.target)
-            table = table.filter(finite(self.target).is_not_null())
-            target = table[self.target].cast(pl.Float64).to_numpy().astype(self.precision)
+            values = self._target(table)
+            known = values.is_not_null()
+            table = table.filter(known)
+            target = values.filter(known).to_numpy().astype(self.precision)
         features = self._features(table)
         return Prepared(
             features=np.ascontiguousarray(features, dtype=self.precision),
@@ -160,6 +169,20 @@ class Transform:
             transform=self,
             left_out=height - table.height,
         )
+
+    def _target(self, table: pl.DataFrame) -> pl.Series:
+        """As Float64, null where there is none."""
+        text = isinstance(table.schema[self.target], TEXT)
+        if self.classes and not text:
+            raise DataError(
+                f"the target {self.target!r} held text in training and is {table.schema[self.target]} now; give its "
+                f"names of classes, such as {self.classes[0]!r}",
+                column=self.target,
+            )
+        if self.classes:
+            return labels.numbered(table[self.target], self.classes)
+        check_target(table, self.target)
+        return table.select(finite(self.target)).to_series()
 
     def _features(self, table: pl.DataFrame) -> NDArray[Any]:
         expressions: list[pl.Expr] = []
@@ -247,9 +270,10 @@ def check_target(table: pl.DataFrame | pl.LazyFrame, target: str) -> None:
     """Raise DataError unless the column `target` holds numbers or booleans."""
     dtype = schema(table)[target]
     if not is_number(dtype):
+        text = "; lnb.prepare does that for text, but not with stream=True" if isinstance(dtype, TEXT) else ""
         raise DataError(
             f"the target {target!r} is {dtype}; give a boolean, such as pl.col({target!r}) == 'some value', or for "
-            f"several classes their numbers, such as pl.col({target!r}).rank('dense') - 1",
+            f"several classes their numbers, such as pl.col({target!r}).rank('dense') - 1{text}",
             column=target,
         )
 

@@ -16,7 +16,8 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 def values_of(transform: Transform) -> dict[str, Any]:
     """`transform` in dictionaries, lists, texts and numbers."""
     columns = [{"kind": _NAMES[type(column)], **dataclasses.asdict(column)} for column in transform.columns]
-    return {"target": transform.target, "precision": transform.precision, "columns": columns}
+    classes = {"classes": list(transform.classes)} if transform.classes else {}
+    return {"target": transform.target, "precision": transform.precision, "columns": columns, **classes}
 
 
 def transform_of(values: dict[str, Any]) -> Transform:
@@ -25,4 +26,5 @@ def transform_of(values: dict[str, Any]) -> Transform:
     for told in values["columns"]:
         fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in told.items()}
         columns.append(_KINDS[fields.pop("kind")](**fields))
-    return Transform(target=values["target"], columns=tuple(columns), precision=values["precision"])
+    classes = tuple(values.get("classes", ()))
+    return Transform(values["target"], tuple(columns), values["precision"], classes)

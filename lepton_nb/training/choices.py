@@ -45,9 +45,11 @@ class Offer:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """The columns of a table that can be learnt: numbers and booleans, booleans first."""
-        found = [name for name, dtype in self.columns.items() if is_number(dtype)]
-        return tuple(sorted(found, key=lambda name: self.columns[name] != pl.Boolean))
+        """The columns of a table that can be learnt: booleans, then numbers, then text, which names classes."""
+        found = [name for name, dtype in self.columns.items() if is_number(dtype) or isinstance(dtype, TEXT)]
+        return tuple(
+            sorted(found, key=lambda name: (isinstance(self.columns[name], TEXT), self.columns[name] != pl.Boolean))
+        )
 
     @property
     def times(self) -> tuple[str, ...]:
@@ -56,8 +58,7 @@ class Offer:
 
     def features(self, target: str | None) -> tuple[str, ...]:
         """The columns of a table that can be learnt from, for a target."""
-        usable = (*self.targets, *(name for name, dtype in self.columns.items() if isinstance(dtype, TEXT)))
-        return tuple(name for name in self.columns if name in usable and name != target)
+        return tuple(name for name in self.columns if name in self.targets and name != target)
 
 
 def look(data: Any) -> Offer:
@@ -123,6 +124,9 @@ def likely_task(train: Any, target: str | None) -> tuple[Task, int | None]:
         values = eager(train, [target])[target].alias("target")
     else:
         return "regression", None
+    if isinstance(values.dtype, TEXT):
+        count = values.n_unique() - (values.null_count() > 0)
+        return ("multiclass", count) if count > 2 else ("binary", None)
     found = values.drop_nulls().unique().cast(pl.Float64, strict=False).drop_nulls()
     if found.is_in([0.0, 1.0]).all():
         return "binary", None

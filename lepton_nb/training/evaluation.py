@@ -20,6 +20,7 @@ class Evaluation:
     metrics: see `metrics.evaluate`. target: (rows,) or (rows, steps); predictions: as `Trained.predict` gives them.
     rows: the table that they are of, row by row, None where there was none. learnt: the share, from 0 to 1, of these
     rows that the model has learnt from, estimated where there are many, None where that is not known.
+    classes: the name of each class, by its number; empty where they have none.
     """
 
     task: Task
@@ -28,6 +29,7 @@ class Evaluation:
     predictions: Array
     rows: pl.DataFrame | None
     learnt: float | None = None
+    classes: tuple[str, ...] = ()
 
     def sample(self, count: int = 10, seed: int = 0) -> pl.DataFrame:
         """Some rows, drawn at random and in their order: observed, predicted, and the columns of the table.
@@ -39,14 +41,24 @@ class Evaluation:
         predictions = self.predictions[kept]
         columns: dict[str, Any] = {"observed": self.target[kept]}
         if self.task != "regression":
-            columns["observed"] = columns["observed"].astype(np.int64)
+            columns["observed"] = labelled(columns["observed"].astype(np.int64), self.classes)
         if self.task == "multiclass":
-            columns["predicted"] = predictions.argmax(axis=-1)
+            columns["predicted"] = labelled(predictions.argmax(axis=-1), self.classes)
             columns["probability"] = predictions.max(axis=-1)
         else:
             columns["predicted"] = predictions
-        found = pl.DataFrame({name: values.tolist() for name, values in columns.items()}, strict=False)
+        found = pl.DataFrame(
+            {name: values if isinstance(values, pl.Series) else values.tolist() for name, values in columns.items()},
+            strict=False,
+        )
         if self.rows is None:
             return found
         table = self.rows[kept]
         return found.hstack(table.select(named(name) for name in table.columns if name not in found.columns))
+
+
+def labelled(numbers: Array, classes: tuple[str, ...]) -> pl.Series:
+    """Class numbers (rows,) as the names of the classes, where they have some; of (rows, steps), lists of numbers."""
+    if not classes or numbers.ndim > 1:
+        return pl.Series(numbers.tolist())
+    return pl.Series([classes[number] for number in numbers.tolist()])

@@ -56,6 +56,11 @@ class Reader:
         return (len(self.names),) if self.shape is None else self.shape
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The name of each class, by its number; empty where classes have none."""
+        return () if self.transform is None else self.transform.classes
+
+    @property
     def sources(self) -> tuple[str, ...]:
         """The columns of a table that features are made of."""
         return self.names if self.transform is None else tuple(column.name for column in self.transform.columns)
@@ -176,6 +181,11 @@ class Reader:
                 "prepare both with one lnb.prepare call",
                 target=self.target_name,
                 prepared=data.target,
+            )
+        if need_target and data.transform.classes != self.transform.classes:
+            raise TrainingError(
+                f"{what} has the classes {listed(data.transform.classes)}, the training rows "
+                f"{listed(self.transform.classes)}; prepare both with one lnb.prepare call"
             )
         if data.transform.columns != self.transform.columns:
             raise TrainingError(

@@ -188,6 +188,10 @@ class TrainingRun(BackgroundRun["TrainingRun"]):
         """Predictions for the rows of `data`; see `Trained.predict`."""
         return self.trained.predict(data, **options)
 
+    def predict_labels(self, data: Any, *, threshold: float = 0.5) -> pl.Series:
+        """The predicted class of each row of `data`, by name; see `Trained.predict_labels`."""
+        return self.trained.predict_labels(data, threshold=threshold)
+
     def evaluate(self, test: Prepared | Frame) -> dict[str, float]:
         """How well the model does on `test`; see `Trained.evaluate`."""
         return self.trained.evaluate(test)

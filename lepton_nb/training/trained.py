@@ -15,9 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from lepton_nb.data.frames import is_dask
+from lepton_nb.errors import TrainingError
 from lepton_nb.training import metrics, models, tokens
 from lepton_nb.training.batches import TargetFacts
-from lepton_nb.training.evaluation import Evaluation
+from lepton_nb.training.evaluation import Evaluation, labelled
 from lepton_nb.training.known_rows import MOST_ASKED, KnownRows
 from lepton_nb.training.rows import Reader, Rows
 from lepton_nb.training.spec import Task
@@ -92,6 +93,18 @@ class Trained:
         rows = self._read(data, need_target=False, what="the data")
         return metrics.predictions(self.task, self._outputs(rows))
 
+    def predict_labels(self, data: Any, *, threshold: float = 0.5) -> pl.Series:
+        """The predicted class of each row of `data`, by name where classes have names, else by number.
+
+        threshold: of two classes, the probability from which on a row is taken for the second. Of a target of several
+        steps, lists. Raises TrainingError for a regression.
+        """
+        if self.task == "regression":
+            raise TrainingError("a regression predicts numbers, which have no labels; use predict")
+        answers = self.predict(data)
+        numbers = answers.argmax(axis=-1) if self.task == "multiclass" else (answers >= threshold).astype(np.int64)
+        return labelled(numbers, self.reader.classes).alias("predicted")
+
     def export(self, path: str | os.PathLike[str], **options: Any) -> Path:
         """Write the model for other programs; see `export.export`: format, outputs, sample, overwrite."""
         from lepton_nb.training.export import export
@@ -119,7 +132,7 @@ class Trained:
         asked = [name for name in self.facts.get("options", {}).get("metrics", ()) if name not in found]
         found |= {name: metrics.further(name, self.task, rows.target.reshape(-1), flat) for name in asked}
         share = None if self.known is None else self.known.share(rows.features, rows.target)
-        return Evaluation(self.task, found, rows.target, answers, source, share)
+        return Evaluation(self.task, found, rows.target, answers, source, share, self.reader.classes)
 
     def learnt_share(self, data: Any) -> float | None:
         """The share, from 0 to 1, of the rows of `data` that the model has learnt from, by some of them.

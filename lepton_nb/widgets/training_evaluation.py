@@ -116,7 +116,9 @@ class EvaluationView:
         one = self._evaluation
         if one is not None and one.task == "binary":
             truth, chances = one.target.reshape(-1), one.predictions.reshape(-1)
-            matrix = evaluation_figures.confusion_matrix(truth, chances, threshold=self.threshold.value)
+            matrix = evaluation_figures.confusion_matrix(
+                truth, chances, threshold=self.threshold.value, classes=one.classes or None
+            )
             self._figures["Confusion"] = _titled(matrix, "Confusion")
             self.charts[list(self._figures).index("Confusion")].show(self._figures["Confusion"])
 
@@ -125,7 +127,9 @@ class EvaluationView:
         if self._evaluation is not None:
             one = self._evaluation
             answers = {self._name: one.predictions}
-            found = evaluation_figures.fitting(one.task, one.target, answers, threshold=self.threshold.value)
+            found = evaluation_figures.fitting(
+                one.task, one.target, answers, threshold=self.threshold.value, classes=one.classes or None
+            )
         self._figures = {title: _titled(figure, title) for title, figure in found.items()}
         for chart, (title, figure) in zip(self.charts, self._figures.items(), strict=False):
             chart.label = f"{title} of {self._name}"

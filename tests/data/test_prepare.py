@@ -149,7 +149,7 @@ def test_a_date_column_splits_at_a_date():
         ({}, {"features": ["sise"]}, "did you mean 'size'"),
         ({}, {"features": ["size", "late"]}, "the target 'late' is among the features"),
         ({}, {"features": []}, "no feature to learn from"),
-        ({}, {"target": "kind"}, "the target 'kind' is String; give a boolean"),
+        ({"kind": ["a"] * 100}, {"target": "kind"}, "all rows have the same value of the target 'kind'"),
         ({"late": [None] * 100}, {}, "the target 'late' is Null"),
         ({"late": pl.Series([None] * 100, dtype=pl.Float64)}, {}, "no row has a value of the target"),
         ({"size": pl.Series([None] * 100, dtype=pl.Float64)}, {}, "column 'size' has no value in the training part"),

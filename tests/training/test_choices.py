@@ -24,7 +24,7 @@ TABLE = pl.DataFrame(
 def test_a_table_offers_what_can_be_learnt_from_learnt_and_split_by():
     offer = choices.look(TABLE)
     assert (offer.kind, offer.target) == ("table", None)
-    assert offer.targets == ("late", "distance", "stops")
+    assert offer.targets == ("late", "distance", "stops", "carrier")
     assert offer.features("late") == ("carrier", "distance", "stops")
     assert offer.times == ("at",)
 

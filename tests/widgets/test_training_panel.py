@@ -166,6 +166,19 @@ def test_a_model_is_evaluated_on_rows_that_it_has_not_learnt_from_unless_somebod
         assert words in panel.summary()
 
 
+def test_text_is_learnt_as_classes_and_evaluated_by_their_names(panel):
+    panel.set(target="kind", features=("a", "b", "late"), **QUICK | {"epochs": 1})
+    assert panel.form.values().model["task"] == "binary"
+    started(panel)
+    panel.wait()
+    assert panel._faults.texts == ()
+    confusion = panel._evaluation.charts[2]
+    for threshold in (0.5, 0.4):
+        panel._evaluation.threshold.value = threshold
+        assert list(confusion.figure.data[0].x) == ["down", "up"]
+    assert {*panel.evaluation.sample()["observed"]} == {"down", "up"}
+
+
 def test_a_run_is_paused_resumed_stopped_and_gone_on_with(panel, tmp_path):
     panel.set(target="delay", features=("a", "b"), **QUICK)
     assert panel.form.values().model["task"] == "regression"
