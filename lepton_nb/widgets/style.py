@@ -37,11 +37,6 @@ STYLE = """<style>
   font-size: .92rem; color: var(--jp-ui-font-color0, inherit); background: none; cursor: pointer; border: 0;
   border-top: 1px solid var(--jp-border-color2, #ddd); }
 .lepton-panel .lepton-folded { padding: 0 0 8px 4px; }
-.lepton-form { grid-template-columns: minmax(0, 1fr) !important; }
-}
-.lepton-panel .lm-TabBar-tab { color: var(--jp-ui-font-color0, inherit) !important; }
-.lepton-panel .jupyter-widget-Collapse-header, .lepton-panel .jupyter-widget-Collapse-header span {
-  color: var(--jp-ui-font-color0, inherit) !important; }
 .lepton-form { overflow: visible; }
 .lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
 .lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }

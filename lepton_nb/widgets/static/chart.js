@@ -5,6 +5,8 @@ const FRAME_MS = 40;
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
+  // A chart is sent nowhere.
+  showSendToCloud: false,
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   doubleClick: "reset+autosize",
 };
