@@ -65,8 +65,10 @@ STYLE = """<style>
   .lepton-cell > .lepton-panel { border-width: 1px 0 0; border-radius: 0; }
 }
 .lepton-panel .lm-TabBar-tab { color: var(--jp-ui-font-color0, inherit) !important; }
-.lepton-panel .jupyter-widget-Collapse-header, .lepton-panel .jupyter-widget-Collapse-header span {
-  color: var(--jp-ui-font-color0, inherit) !important; }
+.lepton-panel .lepton-fold { display: block; width: 100%; padding: 6px 4px; text-align: left; font-weight: 600;
+  font-size: .92rem; color: var(--jp-ui-font-color0, inherit); background: none; cursor: pointer; border: 0;
+  border-top: 1px solid var(--jp-border-color2, #ddd); }
+.lepton-panel .lepton-folded { padding: 0 0 8px 4px; }
 .lepton-form { overflow: visible; min-width: 0; }
 .lepton-heading { font-size: .95rem; font-weight: 600; margin: 6px 0 2px; }
 .lepton-panel dl.lepton-facts { display: flex; flex-wrap: wrap; gap: 6px 28px; margin: 6px 0; }
@@ -74,7 +76,9 @@ STYLE = """<style>
 .lepton-panel dl.lepton-facts dt { font-size: .8rem; font-weight: 400; opacity: .85; }
 .lepton-panel dl.lepton-facts dd { font-weight: 600; font-variant-numeric: tabular-nums; }
 .lepton-note { font-size: .87rem; opacity: .85; }
+.lepton-panel .jupyter-button { max-width: 100%; text-overflow: ellipsis; }
 .lepton-panel .jupyter-button:focus-visible, .lepton-panel summary:focus-visible, .lepton-panel pre:focus-visible,
-.lepton-panel .lepton-wide:focus-visible {
-  outline: 2px solid #0072b2; outline-offset: 1px; }
+.lepton-panel [tabindex="0"]:focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
+.lepton-panel input:focus-visible, .lepton-panel select:focus-visible, .lepton-panel .lepton-fold:focus-visible,
+.lepton-panel .lm-TabBar-tab:focus-visible { outline: 2px solid #0072b2 !important; outline-offset: -2px; }
 </style>"""

@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets
-
 from lepton_nb.errors import LeptonError, WindowError
 from lepton_nb.events import Status
 from lepton_nb.figures.watched import Watched
+from lepton_nb.widgets.fold import Fold
 from lepton_nb.widgets.form import Field
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.still import Piece
@@ -70,17 +69,16 @@ class WindowPanel(Panel):
         self._results = ResultsView(lambda: self.do("draw", self._draw))
         self._code = CodeView()
         self.export = ExportView(self, lambda: self.stream)
-        self._asking = ipywidgets.Accordion([] if self.form is None else [self.form.view])
-        self._asking.titles = ("Source and query",) if self.form is not None else ()
-        more = ipywidgets.Accordion([self._code.view, self.export.view])
-        more.titles = ("The same in code", "Save the results")
+        # Of a stream that is there already, what it gives comes first.
+        self._asking = None if self.form is None else Fold("Source and query", self.form.view, open=stream is None)
+        self._in_code = Fold("The same in code", self._code.view)
+        saving = Fold("Save the results", self.export.view)
         write = self.button("Write the code", self.write_code, icon="code", help="Show the Python that does this")
         buttons = [self._start, self._stop, *([write] if self.form is not None else [])]
-        self.body.children = [self._asking, side_by_side(buttons), self._results.view, more]
-        self._more = more
-        # Of a stream that is there already, what it gives comes first.
-        if stream is None:
-            self._asking.selected_index = 0
+        asked = [] if self._asking is None else [self._asking.view]
+        self.body.children = [
+            *asked, side_by_side(buttons), self._results.view, self._in_code.view, saving.view
+        ]  # fmt: skip
         self.every(REFRESH_S, self._draw)
         if stream is not None:
             self._adopt(stream)
@@ -138,7 +136,7 @@ class WindowPanel(Panel):
         def write() -> None:
             query = self._marking(asked.query.query)
             self._code.show(self._marking(asked.paced), query.spec, self._cluster is not None)
-            self._more.selected_index = 0
+            self._in_code.open = True
 
         self.do("write the code", write)
 
@@ -224,7 +222,8 @@ class WindowPanel(Panel):
         self._adopt(stream)
         self._query = query
         self._code.show(asked, query.spec, self._cluster is not None)
-        self._asking.selected_index = None
+        if self._asking is not None:
+            self._asking.open = False
         self._draw()
 
     def _adopt(self, stream: StreamRun) -> None:

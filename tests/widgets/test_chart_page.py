@@ -16,10 +16,12 @@ import plotly.graph_objects as go
 from lepton_nb.widgets.chart import LiveChart
 
 lines = [LiveChart(go.Figure(go.Scatter(y=np.sin(np.arange(rows) / 50)))) for rows in (100_000, 10)]
+empty = LiveChart(go.Figure(go.Scatter(x=[], y=[], mode="markers")))
+lines[0].observe(lambda _: empty.append(0, [1], [2]), "x_range")
 told = ipywidgets.Label()
 told.add_class("told")
 ipywidgets.dlink((lines[0], "x_range"), (told, "value"), str)
-ipywidgets.VBox([*lines, told])
+ipywidgets.VBox([*lines, empty, told])
 """
 
 
@@ -46,6 +48,11 @@ def test_charts_come_with_one_script_are_drawn_once_and_every_zoom_is_told(tmp_p
                 charts.nth(0).locator(".trace path.js-line").wait_for(timeout=60_000)
                 assert not any("jupyterlab-plotly/static" in one and "remoteEntry" not in one for one in visit.requests)
                 assert charts.nth(1).get_attribute("data-frame") == "0"
+                assert page.locator(".modebar-btn[aria-label*='Share'], .modebar-btn[data-title*='Share']").count() == 0
+                # Without a point there is no axis with numbers, but a line that says so.
+                empty = charts.nth(2)
+                empty.get_by_text("No data yet", exact=True).wait_for()
+                assert empty.locator(".xtick, .ytick").count() == 0
                 seen = set()
                 for key in ("+", "+", "ArrowRight", "Home"):
                     before = page.inner_text(".told")
@@ -54,6 +61,9 @@ def test_charts_come_with_one_script_are_drawn_once_and_every_zoom_is_told(tmp_p
                         "(before) => document.querySelector('.told').textContent !== before", arg=before
                     )
                     seen.add(page.inner_text(".told"))
+                empty.locator(".trace .point").first.wait_for()
+                assert empty.locator(".xtick").count() > 0
+                assert empty.locator("svg").get_by_text("No data yet").count() == 0
                 assert len(seen) == 4
                 assert seen >= {"None"}
             assert visit.errors == []

@@ -110,6 +110,9 @@ def test_metrics_and_classes_follow_the_task(form):
     form.set(metrics=("rmse", "r2"))
     form.suggest("multiclass", 7)
     assert form.values().model["classes"] == 7
+    # Of another task they are not asked for, and not left over.
+    form.set(task="regression")
+    assert form.values().model["classes"] is None
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,10 @@ def test_the_form_starts_a_stream_and_shows_what_it_finds(panels):
     assert "2020-01-01 19:00:00  2020-01-01 21:00:00" in panel.summary()
     assert panel._stop.disabled
     assert not panel._start.disabled
+    # The results are what is looked at now.
+    assert (panel._asking.open, panel._asking._content.layout.display) == (False, "none")
+    panel._asking._button.set_state({"unfolded": True})
+    assert panel._asking._content.layout.display == ""
 
 
 def test_the_code_of_the_panel_does_what_the_panel_did(panels):
@@ -114,7 +118,8 @@ def test_the_code_of_the_panel_does_what_the_panel_did(panels):
     panel.write_code()
     settled(panel)
     code = panel.code
-    assert panel._more.selected_index == 0
+    assert panel._in_code.open
+    assert panel._asking.open
     assert panel._code._copy.text == code
     assert 'lnb.sources.replay(events, time="ts", speed=1_000_000_000)' in code
     panel.start()

@@ -9,6 +9,8 @@ const NARROW = 420;
 const ARRAYS = { f8: Float64Array, f4: Float32Array, i4: Int32Array, i2: Int16Array, u1: Uint8Array };
 const CONFIG = {
   displaylogo: false,
+  // A chart is sent nowhere.
+  showSendToCloud: false,
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
   doubleClick: "reset+autosize",
 };
