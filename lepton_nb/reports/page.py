@@ -10,6 +10,9 @@ from typing import Any
 from lepton_nb.reports.markdown import FAILED_ANCHOR, Markdown
 from lepton_nb.reports.outputs import Block, blocks
 
+# Tags by which authors leave a cell, or what it shows, out of a page: Jupyter Book's, nbconvert's with underlines.
+REMOVED, SILENT = "remove-cell", "remove-output"
+
 
 def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_code: bool = False) -> str:
     """The HTML of an executed notebook (nbformat 4 node); relative images are read from `folder`.
@@ -42,12 +45,18 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
 
 
 def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
-    if cell.cell_type == "markdown":
+    tags = {tag.replace("_", "-") for tag in cell.metadata.get("tags", [])}
+    if cell.cell_type == "markdown" and REMOVED not in tags:
         return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
     if cell.cell_type != "code":
         return []
-    code = [Block(kind="code", html=_highlighted(cell.source))] if show_code and cell.source.strip() else []
-    return [*code, *blocks(cell.get("outputs", []), markdown)]
+    outputs = cell.get("outputs", [])
+    if tags & {REMOVED, SILENT}:
+        # An error is told all the same: it may be why the report ends here.
+        outputs = [output for output in outputs if output.output_type == "error"]
+    shown = show_code and REMOVED not in tags and cell.source.strip()
+    code = [Block(kind="code", html=_highlighted(cell.source))] if shown else []
+    return [*code, *blocks(outputs, markdown)]
 
 
 def _anchored(content: list[Block]) -> list[Block]:
