@@ -16,10 +16,13 @@ from lepton_nb.reports.guard import Mark
 from lepton_nb.reports.injection import inject, injected
 from lepton_nb.reports.kernel import ReportKernel
 from lepton_nb.reports.values import jsonable
+from lepton_nb.reports.views import unfold
 
 ReportStatus = Literal["finished", "failed", "cancelled"]
 
 KERNEL_START_S = 120
+# What a cell put out may come long after it has ended, where there is much of it.
+OUTPUTS_S = 3600
 _ERROR_TAG = "papermill-error-cell-tag"
 
 
@@ -110,6 +113,7 @@ def execute(
             request_save_on_cell_execute=False,
             autosave_cell_every=0,
             start_timeout=KERNEL_START_S,
+            iopub_timeout=OUTPUTS_S,
             km=kernel,
             on_notebook_start=watch.begin,
             on_cell_start=watch.cell,
@@ -155,7 +159,7 @@ def _outcome(
 ) -> Outcome:
     notebook = watch.notebook if watch.notebook is not None else given
     notebook.cells = [cell for cell in notebook.cells if _ERROR_TAG not in cell.metadata.get("tags", [])]
-    notebook.metadata.pop("widgets", None)
+    unfold(notebook)
     for cell in notebook.cells:
         cell.metadata.setdefault("papermill", {})
     failure, status = _failure(watch, notebook, cause, error, timeout_s), "finished"
@@ -186,6 +190,9 @@ def _failure(
         raised = [output for output in notebook.cells[failed[0]].outputs if output.output_type == "error"]
         if raised:
             ename, evalue = raised[-1].ename, raised[-1].evalue
+        elif said := _last_words(notebook.cells[failed[0]].outputs):
+            # IPython reports a wrong magic on stderr, as "UsageError: ...".
+            ename, evalue = said
     elif cause == "timeout":
         ename, evalue = "TimeoutError", f"the report took longer than timeout_s={timeout_s:g}"
     elif type(error).__name__ == "PapermillExecutionError":
@@ -194,6 +201,13 @@ def _failure(
         evalue = "the kernel died; the memory may not have been enough, kernel.log beside the report may say more"
     source_index = None if index is None else index - sum(map(injected, notebook.cells[:index]))
     return Failure(cell=source_index, heading=watch.headings.get(index or 0, ""), ename=ename, evalue=evalue)
+
+
+def _last_words(outputs: list[Any]) -> tuple[str, str] | None:
+    """Name and message of an error that was only printed on stderr, None when none was."""
+    printed = "".join(output.text for output in outputs if output.get("name") == "stderr").strip()
+    name, colon, message = printed.rpartition("\n")[2].partition(": ")
+    return (name, message) if colon and name.isidentifier() else None
 
 
 def heading(markdown: str) -> str:

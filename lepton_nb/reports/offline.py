@@ -47,9 +47,14 @@ def offline(html: str, folder: Path) -> str:
         if tag.name == "img" or tag.get("src"):
             _image(soup, tag, folder)
     for tag in soup.find_all(["iframe", "embed", "object", "video", "audio", "source"]):
-        if not tag.decomposed and not str(tag.get("src", "")).startswith("data:"):
+        if not tag.decomposed and not any(str(one.get("src", "")).startswith("data:") for one in _sources(tag)):
             _link(soup, tag, str(tag.get("src") or tag.get("data") or ""))
     return str(soup)
+
+
+def _sources(tag: Any) -> list[Any]:
+    """The elements that say what `tag` shows: itself, or those in it that it may choose from."""
+    return [tag, *tag.find_all("source")] if tag.name in ("audio", "video") else [tag]
 
 
 def _offline_style(css: str) -> str:

@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 from lepton_nb.reports.markdown import Markdown
 from lepton_nb.reports.offline import offline
+from lepton_nb.reports.terminal import settle
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+_NONE: Mapping[str, Any] = {}
 
 Kind = Literal["prose", "code", "figure", "html", "image", "text", "note", "stdout", "stderr", "error"]
 
@@ -21,7 +24,8 @@ Kind = Literal["prose", "code", "figure", "html", "image", "text", "note", "stdo
 class Block:
     """A piece of the page. `html` is trusted: rendered by us, or an output of the notebook that was run.
 
-    For a figure `json` is its specification, safe inside a script element, and `label` its title.
+    For a figure `json` is its specification, safe inside a script element, and `label` its title. `size` is the
+    style of an image that has one.
     """
 
     kind: Kind
@@ -32,6 +36,7 @@ class Block:
     label: str = ""
     height: int = 450
     anchor: str = ""
+    size: str = ""
 
     @property
     def needs_plotly(self) -> bool:
@@ -57,12 +62,12 @@ def blocks(outputs: list[Any], markdown: Markdown) -> Iterator[Block]:
             text = "\n".join(output.traceback) or f"{output.ename}: {output.evalue}"
             yield Block(kind="error", html=_ansi(text), label=f"{output.ename}: {output.evalue}")
         else:
-            block = from_bundle(output.data, markdown)
+            block = from_bundle(output.data, markdown, output.get("metadata", {}))
             if block is not None:
                 yield block
 
 
-def from_bundle(data: Mapping[str, Any], markdown: Markdown) -> Block | None:
+def from_bundle(data: Mapping[str, Any], markdown: Markdown, metadata: Mapping[str, Any] = _NONE) -> Block | None:
     """The richest form in a MIME bundle that a page without a kernel can show; None when there is none."""
     if PLOTLY in data:
         return _figure(data[PLOTLY])
@@ -70,19 +75,20 @@ def from_bundle(data: Mapping[str, Any], markdown: Markdown) -> Block | None:
         return Block(kind="html", html=offline(data["text/html"], markdown.folder))
     for kind in ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp"):
         if kind in data:
-            return Block(kind="image", source=_data_address(kind, data[kind]), label=_alt(data))
-    if "text/markdown" in data:
-        return Block(kind="prose", html=markdown.render_output(data["text/markdown"]))
-    if "text/latex" in data:
-        return Block(kind="text", text=data["text/latex"])
+            return _image(kind, data, metadata.get(kind) or {})
+    for kind in ("text/markdown", "text/latex"):
+        if kind in data:
+            return Block(kind="prose", html=markdown.render_output(data[kind]))
+    for kind in ("application/json", "application/geo+json"):
+        if kind in data:
+            return Block(kind="text", text=json.dumps(data[kind], indent=2, ensure_ascii=False))
     if WIDGET in data:
         return Block(kind="note", text="A live view was here. Open the notebook in JupyterLab to use it.")
+    if "application/javascript" in data:
+        return Block(
+            kind="note", text="A script was here, which a report does not run. Open the notebook in JupyterLab."
+        )
     return Block(kind="text", html=_ansi(data["text/plain"])) if "text/plain" in data else None
-
-
-def settle(text: str) -> str:
-    """What a terminal would show in the end: of the parts of a line that carriage returns overwrite, the last."""
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
 def script_json(value: Any) -> str:
@@ -107,16 +113,19 @@ def _figure(spec: Mapping[str, Any]) -> Block:
     )
 
 
+def _image(kind: str, data: Mapping[str, Any], details: Mapping[str, Any]) -> Block:
+    alt = str(details.get("alt") or "") or str(data.get("text/plain", "")).strip("<>") or "image"
+    sides = ((side, details.get(side)) for side in ("width", "height"))
+    size = next((f"{side}: {length:g}px" for side, length in sides if isinstance(length, (int, float))), "")
+    return Block(kind="image", source=_data_address(kind, data[kind]), label=alt, size=size)
+
+
 def _data_address(kind: str, content: str) -> str:
     import base64
 
     if kind == "image/svg+xml":
         content = base64.b64encode(content.encode()).decode()
     return f"data:{kind};base64,{content.strip()}"
-
-
-def _alt(data: Mapping[str, Any]) -> str:
-    return str(data.get("text/plain", "")).strip("<>") or "image"
 
 
 def _ansi(text: str) -> str:

@@ -12,6 +12,8 @@ from lepton_nb.reports.outputs import Block, blocks
 
 # Tags of Markdown cells: words on buttons are of no use in a report, nor in an app those on what came of it all.
 LIVE_ONLY, REPORT_ONLY = "live-only", "report-only"
+# Tags by which authors leave a cell, or what it shows, out of a page: Jupyter Book's, nbconvert's with underlines.
+REMOVED, SILENT = "remove-cell", "remove-output"
 
 
 def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_code: bool = False) -> str:
@@ -46,14 +48,18 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
 
 
 def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
-    if cell.cell_type == "markdown":
-        if LIVE_ONLY in cell.metadata.get("tags", []):
-            return []
+    tags = {tag.replace("_", "-") for tag in cell.metadata.get("tags", [])}
+    if cell.cell_type == "markdown" and not tags & {LIVE_ONLY, REMOVED}:
         return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
     if cell.cell_type != "code":
         return []
-    code = [Block(kind="code", html=_highlighted(cell.source))] if show_code and cell.source.strip() else []
-    return [*code, *blocks(cell.get("outputs", []), markdown)]
+    outputs = cell.get("outputs", [])
+    if tags & {REMOVED, SILENT}:
+        # An error is told all the same: it may be why the report ends here.
+        outputs = [output for output in outputs if output.output_type == "error"]
+    shown = show_code and REMOVED not in tags and cell.source.strip()
+    code = [Block(kind="code", html=_highlighted(cell.source))] if shown else []
+    return [*code, *blocks(outputs, markdown)]
 
 
 def _anchored(content: list[Block]) -> list[Block]:

@@ -26,6 +26,7 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.source import read_notebook
 from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
@@ -217,28 +218,13 @@ def show(planned: Plan) -> Report:
 def load(source: Path) -> Any:
     """The notebook at `source` as an nbformat 4 node; raises ReportError when there is none, or not in Python."""
     try:
-        import nbformat
+        import nbformat  # noqa: F401
         import papermill  # noqa: F401
     except ImportError as error:
         raise ReportError(
             f'reports need {error.name}; install it with: pip install "lepton-nb[reports]"', package=error.name
         ) from None
-    try:
-        node = nbformat.read(source, as_version=4)
-    except FileNotFoundError:
-        raise ReportError(f"there is no notebook {source}; check the path", path=str(source)) from None
-    except OSError as error:
-        raise ReportError(f"cannot read {source}: {error.strerror}", path=str(source)) from None
-    except Exception as error:  # nbformat raises errors of many libraries for a file that is no notebook
-        raise ReportError(
-            f"{source} is not a Jupyter notebook ({type(error).__name__}); give a file that JupyterLab can open",
-            path=str(source),
-        ) from error
-    metadata = node.metadata
-    language = metadata.get("kernelspec", {}).get("language") or metadata.get("language_info", {}).get("name")
-    if (language or "python").lower() != "python":
-        raise ReportError(f"{source.name} is written in {language}; reports run Python notebooks", language=language)
-    return node
+    return read_notebook(source)
 
 
 def _report(made: _Made, folder: Path, source: Path) -> Report:
@@ -260,6 +246,8 @@ def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) ->
     where = source.name if failure.cell is None else f"cell {failure.cell + 1} of {source.name}"
     section = f" ({failure.heading})" if failure.heading else ""
     fix = "; raise timeout_s" if failure.ename == "TimeoutError" and timeout_s is not None else ""
+    if failure.ename == "StdinNotImplementedError":
+        fix = "; nobody can answer while a report is made: make the answer a parameter of the notebook"
     raise ReportError(
         f"{where}{section} failed: {failure.ename}: {failure.evalue}{fix}\nwhat ran until then: {result.html}",
         cell=failure.cell,

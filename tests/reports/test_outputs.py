@@ -5,7 +5,8 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_output
 
 from lepton_nb.reports.markdown import Markdown
-from lepton_nb.reports.outputs import PLOTLY, WIDGET, blocks, from_bundle, script_json, settle
+from lepton_nb.reports.outputs import PLOTLY, WIDGET, blocks, from_bundle, script_json
+from lepton_nb.reports.terminal import settle
 
 
 @pytest.fixture
@@ -28,7 +29,17 @@ def test_pieces_of_one_stream_are_one_block(page):
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("10%\r50%\r100%\n", "100%\n"), ("a\r\nb", "a\nb"), ("plain", "plain"), ("one\rtwo", "two")],
+    [
+        ("10%\r50%\r100%\n", "100%\n"),
+        ("a\r\nb", "a\nb"),
+        ("plain", "plain"),
+        ("one\rtwo", "two"),
+        ("\rall 0%\n\rpart 0%\x1b[A\rall 50%\n\rpart 9%\x1b[A\rall 100%\n", "all 100%\npart 9%"),
+        ("\rpart\r\x1b[Kdone", "done"),
+        ("1%\b\b\b20%\n", "20%\n"),
+        ("abc\b\bX", "aXc"),
+        ("\x1b]8;;https://example.org\x1b\\text\x1b]8;;\x07!", "text!"),
+    ],
 )
 def test_progress_bars_leave_their_last_state(text, shown):
     assert settle(text) == shown
@@ -44,7 +55,9 @@ def test_progress_bars_leave_their_last_state(text, shown):
         ({"image/png": "AA==", "text/plain": "<Figure size 1x1>"}, "image"),
         ({"image/svg+xml": "<svg/>", "image/png": "AA=="}, "image"),
         ({"text/markdown": "*a*", "text/plain": "a"}, "prose"),
-        ({"text/latex": "$a$", "text/plain": "a"}, "text"),
+        ({"text/latex": "$a$", "text/plain": "a"}, "prose"),
+        ({"application/json": {"ü": [1]}, "text/plain": "<IPython.core.display.JSON object>"}, "text"),
+        ({"application/javascript": "alert(1)", "text/plain": "<IPython.core.display.Javascript object>"}, "note"),
         ({"text/plain": "a"}, "text"),
     ],
 )
@@ -53,7 +66,7 @@ def test_the_richest_form_that_needs_no_kernel_is_shown(data, kind, page):
 
 
 def test_a_bundle_without_a_readable_form_shows_nothing(page):
-    assert from_bundle({"application/json": {}}, page) is None
+    assert from_bundle({"application/vnd.strange+json": {}}, page) is None
 
 
 def test_headings_of_outputs_stay_and_have_anchors_of_their_own(page):

@@ -81,7 +81,7 @@ def test_a_table_that_gives_no_windows(panel, name, told, pace):
         ("number", {}, "Source: a stream reads a source such as sources.files"),
         ("none", {}, "or an iterable of rows, not None"),
         ("file", {}, "there is no file no such file; check the name"),
-        ("rows", {}, "a row of an iterable is a dict, a frame, or a tuple with"),
+        ("rows", {}, "rows of an iterable are dicts, frames, or tuples with"),
         ("no rows", {}, "the source ended without a row"),
         ("other rows", {}, "unknown column 'ts'; known: v"),
     ],

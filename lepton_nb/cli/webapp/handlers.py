@@ -162,6 +162,11 @@ def _only_in_reports(cell: Any) -> bool:
 class FilesHandler(JupyterHandler, AllowListFileHandler):  # type: ignore[misc]
     """Pictures beside the notebook, for those who may see the app."""
 
+    def write_error(self, status_code: int, **details: Any) -> None:
+        """A line of text: the page of the base class cannot be drawn here."""
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish("This file is not there, or not one that an app shows: of the files beside it that is pictures.")
+
 
 class PageSocket(WebSocketMixin, WebSocketHandler, JupyterHandler):
     """The page's own connection: by it both sides know whether the other is there."""

@@ -9,16 +9,12 @@ from urllib.parse import parse_qsl
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.errors import LeptonError, ReportError
 from lepton_nb.reports.parameters import Parameter, check, read
+from lepton_nb.reports.source import read_notebook
 
 
 def declared(path: Path) -> tuple[Parameter, ...] | None:
     """The parameters of the notebook at `path`; raises ReportError where it or they cannot be read."""
-    import nbformat
-
-    try:
-        return read(nbformat.read(path, as_version=4))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path.name} cannot be read as a notebook: {error}", path=str(path)) from None
+    return read(read_notebook(path))
 
 
 def values(known: tuple[Parameter, ...] | None, query: str) -> dict[str, Any]:

@@ -262,7 +262,7 @@ def told(items: Sequence[Any], columns: Sequence[str]) -> pl.Schema:
     rows = [item for item in items if isinstance(item, Mapping)]
     if not rows:
         raise DataError(
-            f"a row of an iterable is a dict, a frame, or a tuple with schema={{column: type}}, not {items[0]!r:.80}; "
+            f"rows of an iterable are dicts, frames, or tuples with schema={{column: type}}, not {items[0]!r:.80}; "
             "for example [{'time': ..., 'value': 1.5}]"
         )
     names = list(dict.fromkeys(name for row in rows for name in row))
