@@ -299,8 +299,9 @@ def test_without_a_front_end_it_waits_and_leaves_figures_and_words(cluster, outp
     panel._ipython_display_()
     panel.close()
     assert run.status is Status.FINISHED
-    words, *rest = outputs
-    assert len([one for one in rest if "application/vnd.plotly.v1+json" in one]) == 2
+    words, *figures = outputs
+    assert len(figures) == 2
+    assert all("application/vnd.plotly.v1+json" in figure for figure in figures)
     assert words["text/plain"].startswith(f"TrainingRun {run.name}: finished, epoch 2 of 2, loss 0.")
 
 
