@@ -22,7 +22,7 @@ ReportStatus = Literal["finished", "failed", "cancelled"]
 
 KERNEL_START_S = 120
 # What a cell put out may come long after it has ended, where there is much of it.
-OUTPUTS_S = 3600
+OUTPUTS_S = 60
 _ERROR_TAG = "papermill-error-cell-tag"
 
 

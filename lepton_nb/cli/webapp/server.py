@@ -28,7 +28,6 @@ from lepton_nb.cli.serve import jupyter_environment
 from lepton_nb.cli.webapp import handlers, parameters
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.cli.webapp.watch import BEAT_S, Watch
-from lepton_nb.reports.execute import OUTPUTS_S
 
 # The pages that stay open all day and do nothing are kept; what nobody holds and nobody watches is ended.
 CULL_IDLE_S, CULL_EVERY_S = 600, 60
@@ -197,7 +196,6 @@ def _options(spec: AppSpec) -> list[str]:
         "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.webapp.markdown.WithFormulas",
         *transport,
         "--AsyncKernelManager.client_factory=lepton_nb.reports.channel.Client",
-        f"--VoilaExecutor.iopub_timeout={OUTPUTS_S}",
         f"--KernelManager.shutdown_wait_time={SHUTDOWN_S}",
         # A kernel that has died is not started anew behind a page that still shows what the old one knew.
         "--KernelRestarter.restart_limit=0",

@@ -155,34 +155,7 @@ window.lepton = (() => {
     add.call(window, type, listener, ...rest);
   };
 
-  // The page's own rule keeps it from asking other servers. Whoever misses something is told what, and may go there.
-  const TAKES = { IMG: "src", IFRAME: "src", VIDEO: "src", AUDIO: "src", SOURCE: "src", EMBED: "src", OBJECT: "data" };
-
-  function refuse({ blockedURI, effectiveDirective }) {
-    if (!/^https?:/.test(blockedURI)) return;
-    const places = [...document.querySelectorAll(Object.keys(TAKES).join(","))].filter((element) => {
-      const address = element[TAKES[element.tagName]];
-      return address === blockedURI || (effectiveDirective === "frame-src" && address.startsWith(blockedURI));
-    });
-    const known = [...document.querySelectorAll(".lepton-refused a")].some((link) => link.href === blockedURI);
-    if (places.length === 0 && !known) {
-      const list = document.getElementById("rendered_cells") ?? document.body;
-      list.append(refused(blockedURI));
-    }
-    for (const place of places) place.replaceWith(refused(place[TAKES[place.tagName]]));
-  }
-
-  function refused(address) {
-    const note = document.createElement("p");
-    note.className = "lepton-refused";
-    const link = document.createElement("a");
-    Object.assign(link, { href: address, target: "_blank", rel: "noopener noreferrer", textContent: address });
-    note.append("Not loaded, because this app asks no other server: ", link);
-    return note;
-  }
-
   function start() {
-    document.addEventListener("securitypolicyviolation", refuse);
     const notice = document.createElement("div");
     notice.id = "lepton-notice";
     notice.setAttribute("role", "alert");
