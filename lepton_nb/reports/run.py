@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,11 +28,11 @@ from lepton_nb.reports.place import (
     work_folder,
 )
 from lepton_nb.reports.source import read_notebook
-from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
+    from lepton_nb.reports.recorded import Metric, Records
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -45,7 +46,7 @@ class Report:
     notebook: Path
     manifest: Path
     status: ReportStatus
-    metrics: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -121,7 +122,7 @@ class Plan:
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
-        from lepton_nb.reports.record import read_records
+        from lepton_nb.reports.recorded import collect
 
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
@@ -135,8 +136,7 @@ class Plan:
             timeout_s=self.timeout_s,
             control=control,
         )
-        metrics = read_records(records)
-        records.unlink(missing_ok=True)
+        recorded = collect(records)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -146,9 +146,9 @@ class Plan:
             outcome=outcome,
             started=started,
             ended=datetime.now(UTC),
-            metrics=metrics,
+            metrics=recorded.typed,
         )
-        return _Made(outcome, metrics, manifest)
+        return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
     def _write(self, made: _Made, folder: Path) -> None:
         """Write the report's files into `folder`, where the kernel's log is, if there is one."""
@@ -158,10 +158,14 @@ class Plan:
         from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
+        tables = [folder / name for name in made.recorded.files()]
+        for table in tables:
+            if folder != made.work:
+                shutil.copy(made.work / table.name, table)
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, folder / LOG_NAME)
+        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
         manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
 
 
@@ -169,8 +173,10 @@ class _Made(NamedTuple):
     """What a run gave, before it is written."""
 
     outcome: Outcome
-    metrics: Mapping[str, Scalar]
+    recorded: Records
     manifest: Mapping[str, Any]
+    # Where the kernel left its log and the files of tables.
+    work: Path
 
 
 def plan(
@@ -234,7 +240,7 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         notebook=folder / source.name,
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
-        metrics=made.metrics,
+        metrics=made.recorded.metrics,
     )
 
 
