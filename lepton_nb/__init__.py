@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
+    from lepton_nb.reports.secrets import Secret
     from lepton_nb.training import models
     from lepton_nb.training.saved import load
     from lepton_nb.training.sweep import sweep
@@ -77,6 +78,7 @@ _NAMES = {
     "LeptonError": "lepton_nb.errors",
     "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
+    "Secret": "lepton_nb.reports.secrets",
     "TrainingError": "lepton_nb.errors",
     "TrainingPanel": "lepton_nb.widgets.training_panel",
     "WindowError": "lepton_nb.errors",
@@ -111,7 +113,7 @@ __all__ = [  # noqa: RUF022
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
     "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
-    "Between", "Duration",
+    "Between", "Duration", "Secret",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

@@ -56,7 +56,7 @@ PUBLIC = {
     "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
     "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "sweep", "train",
     "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum",
-    "top_k", "var", "Between", "Duration", "sinks", "sources",
+    "top_k", "var", "Between", "Duration", "Secret", "sinks", "sources",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "__version__",
 }  # fmt: skip

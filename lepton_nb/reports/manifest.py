@@ -16,6 +16,7 @@ from typing import Any
 from lepton_nb._version import __version__
 from lepton_nb.reports.execute import Outcome
 from lepton_nb.reports.parameters import Parameter
+from lepton_nb.reports.secrets import secretive
 from lepton_nb.reports.values import Scalar, jsonable
 
 SCHEMA_VERSION = 1
@@ -159,6 +160,7 @@ def _parameter(parameter: Parameter, values: Mapping[str, Any]) -> dict[str, Any
         "default_source": parameter.default_text,
         "type": parameter.annotation or (str(parameter.form) if parameter.form else ""),
         "help": parameter.help,
+        **({"secret": True} if secretive(parameter.form) else {}),
     }
 
 

@@ -27,7 +27,9 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.secrets import Scrubber, scrubber
 from lepton_nb.reports.source import read_notebook
+from lepton_nb.reports.storage import Fetched, Target, fetch, local, remote
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
@@ -39,7 +41,7 @@ DEFAULT_FOLDER = Path("reports") / "out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on disk. `metrics` are the values that cells gave to `lnb.record`."""
+    """A report on disk. `metrics` are the values that cells gave to `lnb.record`; `url` where a copy is, if so."""
 
     folder: Path
     html: Path
@@ -47,6 +49,7 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    url: str = ""
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -73,7 +76,9 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `notebook` and `output` may
+    be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
+    is made in the default folder, where it stays, and copied, its manifest last.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -96,12 +101,22 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    scrub: Scrubber = field(default_factory=lambda: Scrubber(()))
+    fetched: Fetched | None = None
+    target: Target | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
         return BackgroundRun(self._make, name=self.source.stem)
 
     def _make(self, control: Control) -> Report:
+        try:
+            return self._make_here(control)
+        finally:
+            if self.fetched is not None:
+                self.fetched.remove()
+
+    def _make_here(self, control: Control) -> Report:
         from lepton_nb.reports.guard import guarded
 
         work = work_folder(self.output)
@@ -117,7 +132,9 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        if self.target is not None:
+            self.target.upload(folder)
+        return _finish(made, folder, self.source, self.timeout_s, self.target.shown if self.target else "")
 
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
@@ -136,6 +153,8 @@ class Plan:
             timeout_s=self.timeout_s,
             control=control,
         )
+        outcome = self.scrub.outcome(outcome)
+        self.scrub.files(work)
         recorded = collect(records)
         if log.exists() and not log.stat().st_size:
             log.unlink()
@@ -148,6 +167,8 @@ class Plan:
             ended=datetime.now(UTC),
             metrics=recorded.typed,
         )
+        if self.fetched is not None:
+            manifest["notebook"]["path"] = self.fetched.shown
         return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
     def _write(self, made: _Made, folder: Path) -> None:
@@ -189,14 +210,20 @@ def plan(
     show_code: bool = False,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
-    source = Path(notebook).expanduser().absolute()
+    fetched = fetch(str(notebook)) if remote(notebook) else None
+    source = fetched.path if fetched else local(notebook)
     node = load(source)
+    if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME):
+        raise ReportError(f"a report has a file {source.name} of its own; rename the notebook", path=str(source))
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
     declared = read(node)
     values = check(declared, parameters, text=text)
+    scrub = scrubber(declared or (), values, source.parent)
+    target = Target(str(output)) if output is not None and remote(output) else None
+    output = None if target else output
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
+    folder = local(output) if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
     folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder.absolute()
     check_output(folder)
@@ -208,6 +235,9 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        scrub=scrub,
+        fetched=fetched,
+        target=target,
     )
 
 
@@ -233,7 +263,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, url: str = "") -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -241,11 +271,12 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        url=url,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, url: str) -> Report:
+    result = _report(made, folder, source, url)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
