@@ -30,7 +30,7 @@ _READ_ONLY = ("http", "https", "github")
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Fetched:
-    """A copy of a notebook from elsewhere, for as long as this object lives, or until it is removed. `shown` is where from, for people."""
+    """A copy of a notebook, for as long as this object lives or until it is removed. `shown` is where it is from."""
 
     path: Path
     shown: str

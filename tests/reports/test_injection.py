@@ -103,7 +103,7 @@ def test_hostile_values_reach_the_notebook_as_data_and_nothing_leaves_the_folder
     assert json.loads(report.manifest.read_text())["parameters"]["path"]["value"] == HOSTILE["path"]
 
 
-@pytest.mark.parametrize("value", ["a\ud800", ["\udcff"], {"\ud800": 1}, 10**5000, [{"a": -(10**5000)}]])
+@pytest.mark.parametrize("value", ["a\ud800", ["\udcff"], {"\ud800": 1}, 10**5000, [{"a": -(10**5000)}]], ids=range(5))
 def test_what_no_file_can_hold_is_refused_before_anything_runs(value):
     with pytest.raises(ReportError, match="parameter 'x' must be (text that UTF-8 can hold|a number of at most)"):
         check(read_source("x = None"), {"x": value})
