@@ -25,6 +25,8 @@ _PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
     "adl": "adlfs", "http": "aiohttp", "https": "aiohttp", "sftp": "paramiko", "ssh": "paramiko", "hdfs": "pyarrow",
 }  # fmt: skip
+# So long a web server may say nothing.
+WEB_S = 60
 _READ_ONLY = ("http", "https", "github")
 
 
@@ -64,6 +66,13 @@ def fetch(url: str) -> Fetched:
     it needs is missing. Raises ReportError where it cannot be read.
     """
     content = _read(url)
+    try:
+        json.loads(content)
+    except ValueError:
+        raise ReportError(
+            f"what is at {shown(url)} is not a Jupyter notebook; check the address, and whether it asks for a password",
+            path=shown(url),
+        ) from None
     folder = Path(tempfile.mkdtemp(prefix="lepton-nb-notebook-"))
     # The name comes from outside, and stays in the folder: no part of it is one of a path.
     name = re.sub(r"[^\w.+ -]", "_", unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]).lstrip(".")
@@ -151,6 +160,8 @@ def _read(url: str) -> str:
     from papermill.iorw import LocalHandler, papermill_io
 
     try:
+        if url.lower().startswith(("http://", "https://")):
+            return _from_web(url)
         try:
             handler = papermill_io.get_handler(url)
             if not isinstance(handler, LocalHandler):
@@ -168,6 +179,15 @@ def _read(url: str) -> str:
         raise ReportError(
             f"cannot read {shown(url)}: {_words(error)}; check the address and your rights", path=shown(url)
         ) from None
+
+
+def _from_web(url: str) -> str:
+    # Papermill's handler takes a page that says "not found" for the notebook, and waits for ever.
+    import requests
+
+    answer = requests.get(url, timeout=WEB_S)
+    answer.raise_for_status()
+    return answer.content.decode()
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
