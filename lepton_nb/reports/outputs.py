@@ -77,7 +77,7 @@ def from_bundle(data: Mapping[str, Any], markdown: Markdown, metadata: Mapping[s
         return _figure(data[PLOTLY])
     if "text/html" in data:
         html = offline(data["text/html"], markdown.folder)
-        return Block(kind="html", html=html, traces=types_in_html(html) if "Plotly." in html else frozenset())
+        return Block(kind="html", html=html, traces=types_in_html(html))
     for kind in PICTURES:
         if kind in data:
             return _image(kind, data, metadata.get(kind) or {})

@@ -43,6 +43,7 @@ def test_markdown_and_pdf_lie_beside_the_page(tmp_path):
         "# Delays\n",
         figure("One"),
         "import plotly.graph_objects as go\ngo.Figure(go.Heatmap(z=[[1, 2]]), layout={'height': 300})",
+        "import lepton_nb as lnb, polars as pl\nlnb.record('all', pl.DataFrame({'n': range(3000)}));",
     )
     report = lnb.report(source, output=tmp_path / "out", formats=["markdown", "pdf"])
     assert report.notes == ()
@@ -58,6 +59,8 @@ def test_markdown_and_pdf_lie_beside_the_page(tmp_path):
     ]
     listed = json.loads(report.manifest.read_text())["files"]
     assert sorted([*listed, "manifest.json"]) == sorted(path.name for path in report.folder.iterdir())
+    assert listed["table-all.parquet"]["bytes"] == (report.folder / "table-all.parquet").stat().st_size
+    assert '2,980 more rows in <a href="table-all.parquet">' in report.html.read_text()
     # The folder is known as a report's, which another may replace.
     assert lnb.report(source, output=tmp_path / "out").pdf is None
     assert [one for one in psutil.Process().children() if "chrom" in one.name()] == []

@@ -15,6 +15,7 @@ from lepton_nb.cli import main
 
 # The page with Plotly's library is about 700 kB, a notebook some kilobytes.
 SIZE_BYTES = 2**19
+RECORDED = "import lepton_nb as lnb, polars as pl\nlnb.record('all', pl.DataFrame({'n': range(3000)}));"
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def small(tmp_path):
 
 
 def test_a_report_for_a_full_disk_is_kept_elsewhere(scratch, small, tmp_path):
-    source = write_notebook(tmp_path / "a.ipynb", "print(6 * 7)", figure())
+    source = write_notebook(tmp_path / "a.ipynb", "print(6 * 7)", figure(), RECORDED)
     with pytest.raises(lnb.ReportError, match="there is no room") as caught:
         lnb.report(source, output=small / "o")
     error = caught.value
@@ -56,6 +57,7 @@ def test_a_report_for_a_full_disk_is_kept_elsewhere(scratch, small, tmp_path):
     assert "choose another output folder" in str(error)
     assert f"the report is kept in {kept}" in str(error)
     assert kept.parent == scratch
+    assert (kept / "table-all.parquet").exists()
     assert "42" in error.report.notebook.read_text()
     assert json.loads(error.report.manifest.read_text())["files"]["report.html"]["bytes"] > SIZE_BYTES
     assert os.listdir(small) == []
