@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,9 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -47,6 +50,21 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -57,7 +75,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -66,6 +85,7 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -73,7 +93,9 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -82,7 +104,7 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code, formats=formats))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +118,7 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    formats: tuple[str, ...] = DEFAULT_FORMATS
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -108,7 +131,7 @@ class Plan:
         with guarded(work) as mark:
             made = self._execute(work, mark, control)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -117,7 +140,7 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        return _finish(made, folder, self.source, self.timeout_s, notes)
 
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
@@ -150,12 +173,12 @@ class Plan:
         )
         return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
         tables = [folder / name for name in made.recorded.files()]
@@ -165,8 +188,18 @@ class Plan:
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
         manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
@@ -187,12 +220,14 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
     node = load(source)
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    wanted = check_formats(formats)
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -208,6 +243,7 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        formats=wanted,
     )
 
 
@@ -233,7 +269,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -241,11 +277,12 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        notes=notes,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
+    result = _report(made, folder, source, notes)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
