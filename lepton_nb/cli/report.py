@@ -30,14 +30,25 @@ def run(
     output: str | None,
     show_code: bool,
     timeout_s: float | None,
+    sign: str | None = None,
+    sign_passphrase: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
     if len(given) < len(parameters):
         names = [name for name, _ in parameters]
         raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
-    planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s)
-    with _signals_raise():
+    planned = plan(
+        notebook,
+        given,
+        text=True,
+        output=output,
+        show_code=show_code,
+        timeout_s=timeout_s,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    with signals_raise():
         try:
             report = show(planned)
         except Signalled as signalled:
@@ -67,7 +78,7 @@ def params(notebook: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
     raised = False
 

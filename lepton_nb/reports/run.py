@@ -26,12 +26,14 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
 from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
+    from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -65,6 +67,8 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -74,6 +78,9 @@ def report(
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
     failed; if something else has come there by then, beside it, under the next free name.
 
+    sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
+    sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
+
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
     the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
@@ -81,7 +88,16 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    planned = plan(
+        notebook,
+        parameters,
+        output=output,
+        timeout_s=timeout_s,
+        show_code=show_code,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    return show(planned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +111,7 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    signer: Signer | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -121,8 +138,13 @@ class Plan:
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
+        from lepton_nb.reports.facts import beside, read_facts
+        from lepton_nb.reports.inputs import Inputs
+        from lepton_nb.reports.machine import Meter
         from lepton_nb.reports.record import read_records
 
+        named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
+        inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
         outcome = execute(
@@ -137,6 +159,8 @@ class Plan:
         )
         metrics = read_records(records)
         records.unlink(missing_ok=True)
+        facts = read_facts(beside(records))
+        beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -147,6 +171,9 @@ class Plan:
             started=started,
             ended=datetime.now(UTC),
             metrics=metrics,
+            facts=facts,
+            inputs=inputs,
+            used=meter.read(),
         )
         return _Made(outcome, metrics, manifest)
 
@@ -162,7 +189,7 @@ class Plan:
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
         files = manifests.files(html, executed, folder / LOG_NAME)
-        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
 
 
 class _Made(NamedTuple):
@@ -181,12 +208,15 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
     node = load(source)
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -202,6 +232,7 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        signer=signer,
     )
 
 
