@@ -59,7 +59,9 @@ def main() -> int:
                     elif name == "click":
                         interface_parts.click(browser, work, targets, clicks=5 if quick else 40)
                     elif name == "stream":
-                        interface_streams.stream(browser, work, targets, seconds=5 if quick else 60)
+                        interface_streams.stream(
+                            browser, work, targets, seconds=5 if quick else 60, rounds=1 if quick else 3
+                        )
                     elif name == "many":
                         interface_parts.many(browser, work, targets, rounds=1 if quick else 3, rows=10_000_000)
                     else:

@@ -12,7 +12,7 @@ MOST_LABELS = 1_000
 
 def classes_of(labels: pl.Series) -> tuple[str, ...]:
     """The different values of a column of text, sorted. Raises DataError for one value only, and for very many."""
-    found = labels.cast(pl.String).drop_nulls().unique().sort()
+    found = _text(labels).drop_nulls().unique().sort()
     if found.len() < 2:
         raise DataError(
             f"all rows have the same value of the target {labels.name!r}, so there is nothing to learn; give rows of "
@@ -30,7 +30,7 @@ def classes_of(labels: pl.Series) -> tuple[str, ...]:
 
 def numbered(labels: pl.Series, classes: tuple[str, ...]) -> pl.Series:
     """The number of each label, as Float64, null where there is none. Raises DataError for one of no class."""
-    given = labels.cast(pl.String)
+    given = _text(labels)
     strange = given.filter(given.is_not_null() & ~given.is_in(list(classes)))
     if strange.len():
         raise DataError(
@@ -39,3 +39,8 @@ def numbered(labels: pl.Series, classes: tuple[str, ...]) -> pl.Series:
             column=labels.name,
         )
     return given.replace_strict(list(classes), list(range(len(classes))), default=None, return_dtype=pl.Float64)
+
+
+def _text(labels: pl.Series) -> pl.Series:
+    # By another name: methods of a column named "^...$" would take that for a pattern.
+    return labels.alias("labels").cast(pl.String)

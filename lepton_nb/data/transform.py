@@ -182,7 +182,8 @@ class Transform:
         if self.classes:
             return labels.numbered(table[self.target], self.classes)
         check_target(table, self.target)
-        return table.select(finite(self.target)).to_series()
+        # By another name: methods of a column named "^...$" would take that for a pattern.
+        return table.select(finite(self.target).alias("target")).to_series()
 
     def _features(self, table: pl.DataFrame) -> NDArray[Any]:
         expressions: list[pl.Expr] = []

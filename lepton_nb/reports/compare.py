@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Literal
 
 from lepton_nb.reports.figure_data import differences as figure_differences
-from lepton_nb.reports.figure_data import figures
+from lepton_nb.reports.figure_data import figures, value_differences
 from lepton_nb.reports.injection import injected
 from lepton_nb.reports.steady import days_of, steady
 from lepton_nb.reports.structure import changes
-from lepton_nb.reports.tolerance import Tolerance, chosen
+from lepton_nb.reports.tolerance import ALL, Tolerance, chosen
 from lepton_nb.reports.values import jsonable
 
 Kind = Literal[
@@ -107,8 +107,7 @@ def results(
         words = f"{blamed['ename']}: {blamed['evalue']}"
         text = f"failure: {words}" if after else f"failure of the earlier run did not come again: {words}"
         yield Difference(kind="status", name="failure", text=text, cell=blamed["cell"])
-    for kind, key in (("metric", "metrics"), ("table", "tables")):
-        yield from _metrics(kind, was.get(key) or {}, now.get(key) or {}, tolerances)  # type: ignore[arg-type]
+    yield from _metrics(was.get("metrics") or {}, now.get("metrics") or {}, tolerances)
     yield from cells(notebook, another, _days(was), _days(now), tolerances)
 
 
@@ -182,19 +181,34 @@ def _first(one: list[Any], other: list[Any]) -> str:
     return f"{', '.join(kinds)} differs"
 
 
+def tables(
+    was: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], tolerances: Mapping[str, Tolerance]
+) -> Iterator[Difference]:
+    """How recorded tables differ, each as its columns by name (lists, or arrays of numbers)."""
+    for name in sorted({*was, *now}):
+        if name not in was or name not in now:
+            words = "only the second run recorded it" if name not in was else "only the first run recorded it"
+            yield Difference(kind="table", name=name, text=f"{name}: {words}")
+        elif list(was[name]) != list(now[name]):
+            words = f"columns {', '.join(was[name])} against {', '.join(now[name])}"
+            yield Difference(kind="table", name=name, text=f"{name}: {words}")
+        else:
+            own = {ALL: tolerances[name]} if name in tolerances else tolerances
+            for column, values in was[name].items():
+                for _, words in value_differences(values, now[name][column], own, ""):
+                    yield Difference(kind="table", name=name, text=f"{name}: column {column!r} {words}")
+
+
 def _metrics(
-    kind: Literal["metric", "table"],
-    was: Mapping[str, Any],
-    now: Mapping[str, Any],
-    tolerances: Mapping[str, Tolerance],
+    was: Mapping[str, Any], now: Mapping[str, Any], tolerances: Mapping[str, Tolerance]
 ) -> Iterator[Difference]:
     for name in sorted({*was, *now}):
         if name not in was or name not in now:
-            yield _changed(kind, name, was.get(name), now.get(name), missing=(name not in was, name not in now))
+            yield _changed("metric", name, was.get(name), now.get(name), missing=(name not in was, name not in now))
             continue
         before, after = _number(was[name]), _number(now[name])
         if not chosen(name, before, after, tolerances).same(before, after):
-            yield _changed(kind, name, was[name], now[name])
+            yield _changed("metric", name, was[name], now[name])
 
 
 def _values(kind: Kind, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
@@ -229,9 +243,12 @@ def _short(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """A float that JSON has no word for, as a float again; what has a type beside it, without its unit's place."""
+    """Floats that JSON has no word for, as floats again."""
     if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
         return float(value)
+    if isinstance(value, Mapping) and value.get("type") in ("float", "list", "duration"):
+        inner = value["value"]
+        return {**value, "value": [*map(_number, inner)] if isinstance(inner, list) else _number(inner)}
     return value
 
 

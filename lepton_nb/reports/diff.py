@@ -71,6 +71,7 @@ def report_diff(
     found = [
         *compare.given(one.manifest, other.manifest),
         *compare.results(one.manifest, other.manifest, one.executed(), other.executed(), tolerances),
+        *compare.tables(one.tables(), other.tables(), tolerances),
     ]
     names = [side.manifest["notebook"]["path"] for side in (one, other)]
     if names[0] != names[1]:

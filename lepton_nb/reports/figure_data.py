@@ -29,7 +29,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], given: Mapping
         return
     for number, (trace, another) in enumerate(zip(traces, others, strict=True), start=1):
         title = f"trace {number}" + (f" {trace['name']!r}" if trace.get("name") else "")
-        for path, words in _differences(trace, another, given, ""):
+        for path, words in value_differences(trace, another, given, ""):
             yield f"{title}: {path} {words}"
 
 
@@ -45,11 +45,12 @@ def decoded(value: Any) -> Any:
         return value
 
 
-def _differences(one: Any, other: Any, given: Mapping[str, Tolerance], path: str) -> Iterator[tuple[str, str]]:
+def value_differences(one: Any, other: Any, given: Mapping[str, Tolerance], path: str) -> Iterator[tuple[str, str]]:
+    """Where two values, lists or arrays differ, each with its path below `path`, and in words."""
     one, other = decoded(one), decoded(other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         for key in sorted({*one, *other} - {*_LEFT_OUT}):
-            yield from _differences(one.get(key), other.get(key), given, f"{path}.{key}" if path else str(key))
+            yield from value_differences(one.get(key), other.get(key), given, f"{path}.{key}" if path else str(key))
         return
     numbers, others = _numbers(one), _numbers(other)
     if numbers is not None and others is not None:
@@ -71,7 +72,9 @@ def _differences(one: Any, other: Any, given: Mapping[str, Tolerance], path: str
         if len(left) != len(right):
             yield path, f"has {len(left)} values against {len(right)}"
             return
-        wrong = [at for at, pair in enumerate(zip(left, right, strict=True)) if any(_differences(*pair, given, path))]
+        wrong = [
+            at for at, pair in enumerate(zip(left, right, strict=True)) if any(value_differences(*pair, given, path))
+        ]
         if wrong:
             yield path, f"differs in {len(wrong)} of {len(left)} values, the first at {wrong[0]}"
     elif type(one) is not type(other) or one != other:

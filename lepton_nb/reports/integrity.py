@@ -46,6 +46,18 @@ class Kept:
             raise ReportError(f"{self.notebook} is a link; a report's files are its own")
         return read_notebook(self.notebook)
 
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The recorded tables, each as its columns by name; large ones are read from their files."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, facts in (self.manifest.get("tables") or {}).items():
+            if "file" in facts:
+                found[name] = _columns(self.folder, facts["file"])
+            else:
+                rows = facts.get("values") or facts.get("head") or []
+                columns = [column["name"] for column in facts["columns"]]
+                found[name] = {column: [row[at] for row in rows] for at, column in enumerate(columns)}
+        return found
+
     def faults(self) -> Iterator[Difference]:
         """Files that are missing, changed, links, or not of the report."""
         for name, facts in self.manifest["files"].items():
@@ -119,6 +131,27 @@ def _opened(path: Path) -> int:
         os.close(opened)
         raise OSError(errno.EINVAL, "it is not a regular file")
     return opened
+
+
+def _columns(folder: Path, name: str) -> dict[str, Any]:
+    import polars as pl
+
+    try:
+        if not _plain(name):
+            raise OSError("a name outside of the report's folder")
+        with open(_opened(folder / name), "rb") as file:
+            frame = pl.read_parquet(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise ReportError(f"cannot read the table {name} in {folder}: {error}; make the report anew") from None
+    numeric = {column for column, dtype in frame.schema.items() if dtype.is_numeric() and not dtype.is_decimal()}
+    return {
+        column: frame[column].to_numpy()
+        if column in numeric
+        else frame[column].cast(pl.String, strict=False).to_list()
+        if not frame.schema[column].is_nested()
+        else [str(value) for value in frame[column].to_list()]
+        for column in frame.columns
+    }
 
 
 def _plain(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,11 +29,11 @@ from lepton_nb.reports.place import (
 )
 from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
-from lepton_nb.reports.values import Scalar
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
+    from lepton_nb.reports.recorded import Metric, Records
     from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
@@ -47,7 +48,7 @@ class Report:
     notebook: Path
     manifest: Path
     status: ReportStatus
-    metrics: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -141,7 +142,7 @@ class Plan:
         from lepton_nb.reports.facts import beside, read_facts
         from lepton_nb.reports.inputs import Inputs
         from lepton_nb.reports.machine import Meter
-        from lepton_nb.reports.record import read_records
+        from lepton_nb.reports.recorded import collect
 
         named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
         inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
@@ -157,8 +158,7 @@ class Plan:
             timeout_s=self.timeout_s,
             control=control,
         )
-        metrics = read_records(records)
-        records.unlink(missing_ok=True)
+        recorded = collect(records)
         facts = read_facts(beside(records))
         beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
@@ -170,12 +170,12 @@ class Plan:
             outcome=outcome,
             started=started,
             ended=datetime.now(UTC),
-            metrics=metrics,
+            metrics=recorded.typed,
             facts=facts,
             inputs=inputs,
             used=meter.read(),
         )
-        return _Made(outcome, metrics, manifest)
+        return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
     def _write(self, made: _Made, folder: Path) -> None:
         """Write the report's files into `folder`, where the kernel's log is, if there is one."""
@@ -185,10 +185,14 @@ class Plan:
         from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
+        tables = [folder / name for name in made.recorded.files()]
+        for table in tables:
+            if folder != made.work:
+                shutil.copy(made.work / table.name, table)
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, folder / LOG_NAME)
+        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
         manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
 
 
@@ -196,8 +200,10 @@ class _Made(NamedTuple):
     """What a run gave, before it is written."""
 
     outcome: Outcome
-    metrics: Mapping[str, Scalar]
+    recorded: Records
     manifest: Mapping[str, Any]
+    # Where the kernel left its log and the files of tables.
+    work: Path
 
 
 def plan(
@@ -265,7 +271,7 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         notebook=folder / source.name,
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
-        metrics=made.metrics,
+        metrics=made.recorded.metrics,
     )
 
 

@@ -133,6 +133,7 @@ def report_verify(
             *place.changed,
             *compare.given(kept.manifest, again.manifest),
             *compare.results(kept.manifest, again.manifest, executed, again.executed(), tolerances),
+            *compare.tables(kept.tables(), again.tables(), tolerances),
         ]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -1,6 +1,7 @@
 import base64
 
 import numpy as np
+import polars as pl
 import pytest
 from kept_reports import figure_output, keep_report, printed
 from nbformat.v4 import new_code_cell, new_output
@@ -86,6 +87,28 @@ def test_a_tolerance_is_absolute_relative_or_both():
     assert not Tolerance(1).same(True, 1)
     assert not Tolerance(1).same("a", "b")
     assert Tolerance(0.5).same({"a": [1, 2.0]}, {"a": [1, 2.5]})
+
+
+def test_tables_are_compared_by_column(kept):
+    columns = [{"name": name, "type": "Float64"} for name in "ab"]
+    inline = [
+        kept(changes={"tables": {"t": {"columns": columns, "rows": 2, "values": [[1, None], [2.0, x]]}}})
+        for x in (1, 3)
+    ]
+    assert found(inline[0], inline[0]) == []
+    assert found(*inline) == [("table", "t: column 'b' differs in 1 of 2 values, the first at 1")]
+    files = [
+        kept(changes={"tables": {"t": {"columns": columns, "rows": 3, "head": [], "file": "t.parquet"}}}) for _ in "ab"
+    ]
+    for folder, last in zip(files, (2.0, 2.5), strict=True):
+        pl.DataFrame({"a": [0.0, None, last], "b": ["x", "y", None], "c": [[1], [2], []]}).write_parquet(
+            folder / "t.parquet"
+        )
+    assert found(*files) == [("table", "t: column 'a' differs in 1 of 3 values, most at 2: 2 against 2.5")]
+    assert found(*files, tolerance={"t": 0.5}) == []
+    outside = kept(changes={"tables": {"t": {"columns": columns, "rows": 3, "file": "../t.parquet"}}})
+    with pytest.raises(lnb.ReportError, match="outside of the report's folder"):
+        found(outside, files[0])
 
 
 def test_figures_are_compared_by_the_data_they_draw(kept):

@@ -15,6 +15,9 @@ seed = lnb.record_seed(int(os.environ.get("A_SEED", "7")))
 rows = json.load(open("rows.json"))
 lnb.record("total", sum(rows) * factor * helper.SCALE)
 lnb.record("columns", pl.read_csv("table.csv").width)
+lnb.record("rows", pl.DataFrame({"x": rows}))
+many = pl.DataFrame({"x": range(3000)})
+lnb.record("many", many.with_columns(y=pl.col("x") * rows[0], z=pl.col("x").cast(pl.String)))
 """
 FIGURE = """
 from IPython.display import display
@@ -84,6 +87,7 @@ def test_one_byte_of_an_input_is_named(checkout):
     assert [(one.kind, one.text) for one in verdict.held if one.kind not in CAUSES] == [
         ("metric", "total: 21.0 against 24.0"),
         ("figure", "of cell 4: trace 1: y differs in 1 of 3 values, most at 2: 4 against 5"),
+        ("table", "rows: column 'x' differs in 1 of 3 values, most at 2: 4 against 5"),
     ]
     assert "input rows.json: other content" in str(verdict)
 
