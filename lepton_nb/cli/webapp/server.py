@@ -195,7 +195,7 @@ def _options(spec: AppSpec) -> list[str]:
         "--VoilaConfiguration.show_tracebacks=True",
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
         "--VoilaConfiguration.multi_kernel_manager_class=lepton_nb.cli.webapp.kernels.Kernels",
-        f"--VoilaConfiguration.extension_denylist={left_out(jupyter_path('labextensions'))}",
+        *(f"--VoilaConfiguration.extension_denylist={name}" for name in left_out(jupyter_path("labextensions"))),
         "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.webapp.markdown.WithFormulas",
         *transport,
         "--AsyncKernelManager.client_factory=lepton_nb.reports.channel.Client",
