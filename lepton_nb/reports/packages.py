@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,21 @@ def packages(folder: Path | None) -> dict[str, Any]:
 
 
 def installed() -> dict[str, str]:
-    """The version of every distribution that this Python can import, sorted by normalised name."""
+    """The version of every distribution that this Python can import, sorted by normalised name.
+
+    They are told from the names of their folders: reading each one's description would take a hundred times as long.
+    """
     found: dict[str, str] = {}
-    for distribution in importlib.metadata.distributions(path=sys.path):
+    for folder in sys.path:
         try:
-            # As imports do, the first on the path counts.
-            found.setdefault(_normal(distribution.name), distribution.version)
-        except (KeyError, TypeError, AttributeError):
-            continue  # a folder that a broken installation left behind
+            names = os.listdir(folder or ".")
+        except OSError:
+            continue  # a zip file, or not there
+        for entry in names:
+            name, dash, version = entry.removesuffix(".dist-info").partition("-")
+            if dash and entry.endswith(".dist-info"):
+                # As imports do, the first on the path counts.
+                found.setdefault(_normal(name), version)
     return dict(sorted(found.items()))
 
 

@@ -30,8 +30,9 @@ def watch(shell: Any) -> None:
     outside = tuple({os.path.realpath(prefix) + os.sep for prefix in (sys.prefix, sys.base_prefix)})
     outside += ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib", "/run/")
     endings = (".py", ".pyc", ".so", ".pth", ".ipynb")
-    opened: dict[tuple[str, str], None] = {}
-    told: set[Any] = set()
+    opened: set[tuple[str, str]] = set()
+    fresh: list[tuple[str, str]] = []
+    told: dict[str, Any] = {}
     modules: set[str] = set()
 
     def ours(name: str) -> bool:
@@ -52,7 +53,10 @@ def watch(shell: Any) -> None:
             writes = any(letter in mode for letter in "wax+") if mode else bool(flags & (os.O_WRONLY | os.O_RDWR))
             name = os.path.abspath(name)
             if not name.endswith(endings) and ours(name):
-                opened.setdefault(("written" if writes else "read", name))
+                fact = ("written" if writes else "read", name)
+                if fact not in opened:
+                    opened.add(fact)
+                    fresh.append(fact)
         except Exception:  # noqa: S110 - a hook that raises would make the user's own open() fail
             pass
 
@@ -74,13 +78,16 @@ def watch(shell: Any) -> None:
                 file = getattr(sys.modules.get(name), "__file__", None)
                 if isinstance(file, str) and file.endswith(".py") and ours(os.path.abspath(file)):
                     facts.append({"kind": "module", "path": os.path.abspath(file)})
-            facts += [{"kind": kind, "path": name} for kind, name in list(opened)]
-            facts += [{"kind": "flag", "name": name, "value": value} for name, value in flags().items()]
-            new = [line for line in map(json.dumps, facts) if line not in told]
-            if new:
-                told.update(new)
+            seen = fresh[:]
+            del fresh[: len(seen)]
+            facts += [{"kind": kind, "path": name} for kind, name in seen]
+            for name, value in flags().items():
+                if told.get(name) != value:
+                    told[name] = value
+                    facts.append({"kind": "flag", "name": name, "value": value})
+            if facts:
                 with open(path, "ab", buffering=0) as file:
-                    file.write("".join(f"{line}\n" for line in new).encode())
+                    file.write("".join(f"{json.dumps(fact)}\n" for fact in facts).encode())
         except Exception:  # noqa: S110 - nor may a cell fail because of what is noted about it
             pass
 
