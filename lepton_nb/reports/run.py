@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,9 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -28,6 +31,7 @@ from lepton_nb.reports.place import (
     work_folder,
 )
 from lepton_nb.reports.secrets import Scrubber, scrubber
+from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
 from lepton_nb.reports.storage import Fetched, Target, fetch, local, remote
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
+    from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -50,6 +55,21 @@ class Report:
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     url: str = ""
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -60,7 +80,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -69,6 +90,9 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -78,7 +102,12 @@ def report(
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
     failed; if something else has come there by then, beside it, under the next free name. `notebook` and `output` may
     be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
-    is made in the default folder, where it stays, and copied, its manifest last.
+    is made in the default folder, where it stays, and copied, its manifest last. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
+
+    sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
+    sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -87,7 +116,17 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    planned = plan(
+        notebook,
+        parameters,
+        output=output,
+        timeout_s=timeout_s,
+        show_code=show_code,
+        formats=formats,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    return show(planned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +143,8 @@ class Plan:
     scrub: Scrubber = field(default_factory=lambda: Scrubber(()))
     fetched: Fetched | None = None
     target: Target | None = None
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    signer: Signer | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -123,7 +164,7 @@ class Plan:
         with guarded(work) as mark:
             made = self._execute(work, mark, control)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -134,13 +175,19 @@ class Plan:
                 ) from error
         if self.target is not None:
             self.target.upload(folder)
-        return _finish(made, folder, self.source, self.timeout_s, self.target.shown if self.target else "")
+        result = _report(made, folder, self.source, notes, self.target.shown if self.target else "")
+        return _finish(made, result, self.source, self.timeout_s)
 
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
+        from lepton_nb.reports.facts import beside, read_facts
+        from lepton_nb.reports.inputs import Inputs
+        from lepton_nb.reports.machine import Meter
         from lepton_nb.reports.recorded import collect
 
+        named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
+        inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
         outcome = execute(
@@ -156,6 +203,8 @@ class Plan:
         outcome = self.scrub.outcome(outcome)
         self.scrub.files(work)
         recorded = collect(records)
+        facts = read_facts(beside(records))
+        beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -166,17 +215,20 @@ class Plan:
             started=started,
             ended=datetime.now(UTC),
             metrics=recorded.typed,
+            facts=facts,
+            inputs=inputs,
+            used=meter.read(),
         )
         if self.fetched is not None:
             manifest["notebook"]["path"] = self.fetched.shown
         return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
         tables = [folder / name for name in made.recorded.files()]
@@ -186,8 +238,18 @@ class Plan:
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
-        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
+        manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
@@ -208,15 +270,20 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     fetched = fetch(str(notebook)) if remote(notebook) else None
     source = fetched.path if fetched else local(notebook)
     node = load(source)
-    if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME):
+    if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME, MARKDOWN_NAME, PDF_NAME):
         raise ReportError(f"a report has a file {source.name} of its own; rename the notebook", path=str(source))
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    wanted = check_formats(formats)
+    signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
     scrub = scrubber(declared or (), values, source.parent)
@@ -238,6 +305,8 @@ def plan(
         scrub=scrub,
         fetched=fetched,
         target=target,
+        formats=wanted,
+        signer=signer,
     )
 
 
@@ -263,7 +332,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path, url: str = "") -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = (), url: str = "") -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -271,12 +340,12 @@ def _report(made: _Made, folder: Path, source: Path, url: str = "") -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        notes=notes,
         url=url,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, url: str) -> Report:
-    result = _report(made, folder, source, url)
+def _finish(made: _Made, result: Report, source: Path, timeout_s: float | None) -> Report:
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result

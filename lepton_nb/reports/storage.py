@@ -149,7 +149,11 @@ class Target:
             return set()
         try:
             manifest = json.loads(self._files.cat_file(f"{self._folder}/{MANIFEST_NAME}"))
-            listed = {MANIFEST_NAME, *(name for name, facts in manifest["files"].items() if facts["sha256"])}
+            listed = {
+                MANIFEST_NAME,
+                f"{MANIFEST_NAME}.sig",
+                *(name for name, facts in manifest["files"].items() if facts["sha256"]),
+            }
         except (ValueError, LookupError, TypeError, AttributeError):
             return set()
         return listed & there
