@@ -64,7 +64,7 @@ def test_a_report_is_made_from_and_put_into_a_store_with_its_manifest_last(home,
     assert "copied to: memory://lepton/out" in capsys.readouterr().out
     assert written[-1].endswith("/manifest.json")
     names = {path.rpartition("/")[2] for path in memory.ls("/lepton/out", detail=False)} - {"kernel.log"}
-    assert names == {"delays.ipynb", "manifest.json", "report.html"}
+    assert names == {"delays.ipynb", "manifest.json", "report.html", "ro-crate-metadata.json"}
     facts = json.loads(memory.cat_file("/lepton/out/manifest.json"))
     assert facts["metrics"] == {"twice": 8}
     assert facts["notebook"]["path"] == "memory://lepton/in/delays.ipynb"
