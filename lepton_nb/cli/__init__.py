@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
+from lepton_nb.cli import report_history
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -74,10 +75,12 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", metavar="DIR", help="folder of the report; default: reports/out/NAME-TIME")
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
+    run.add_argument("--ledger", metavar="FILE", help="enter the run there; default: reports/out/ledger.sqlite")
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
+    report_history.add(reports)
     return top
 
 
@@ -163,6 +166,7 @@ def _report_run(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
+        ledger=arguments.ledger,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports import ledger as ledgers
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -27,10 +29,11 @@ from lepton_nb.reports.place import (
     work_folder,
 )
 from lepton_nb.reports.source import read_notebook
-from lepton_nb.reports.values import Scalar
+from lepton_nb.reports.values import Scalar, jsonable
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
+    from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
 
 DEFAULT_FOLDER = Path("reports") / "out"
@@ -65,6 +68,7 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    ledger: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -74,6 +78,9 @@ def report(
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
     failed; if something else has come there by then, beside it, under the next free name.
 
+    The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
+    that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
+
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
     the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
@@ -81,7 +88,7 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code, ledger=ledger))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +102,44 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    ledger: Path | None = None
+    parent: str | None = None
+    slot: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def run(self) -> BackgroundRun[Report]:
-        """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
-        return BackgroundRun(self._make, name=self.source.stem)
+    def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
+        """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
 
-    def _make(self, control: Control) -> Report:
-        from lepton_nb.reports.guard import guarded
+        gate: where its cells wait for their turn; the kernel starts before.
+        """
+        return BackgroundRun(lambda control: self._make(control, gate), name=self.source.stem)
+
+    def _make(self, control: Control, gate: Gate | None) -> Report:
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports.entry import Entry
 
         work = work_folder(self.output)
+        entry = Entry(self.ledger, self.id)
+        entry.begin(
+            notebook=manifests.place(self.source),
+            parameters={name: jsonable(value) for name, value in self.values.items()},
+            folder=self.output,
+            parent=self.parent,
+            slot=self.slot,
+        )
+        made, folder = None, None
+        try:
+            made, folder = self._write_whole(work, control, gate)
+        finally:
+            status, metrics = ("failed", {}) if made is None else (made.outcome.status, made.manifest["metrics"])
+            entry.end(status, metrics, None, folder)
+        return _finish(made, folder, self.source, self.timeout_s)
+
+    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path]:
+        from lepton_nb.reports.guard import guarded
+
         with guarded(work) as mark:
-            made = self._execute(work, mark, control)
+            made = self._execute(work, mark, control, gate)
             try:
                 self._write(made, work)
                 folder = publish(work, self.output)
@@ -116,9 +150,9 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        return made, folder
 
-    def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
+    def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
         from lepton_nb.reports.record import read_records
@@ -134,6 +168,7 @@ class Plan:
             mark=mark,
             timeout_s=self.timeout_s,
             control=control,
+            gate=gate,
         )
         metrics = read_records(records)
         records.unlink(missing_ok=True)
@@ -148,6 +183,7 @@ class Plan:
             ended=datetime.now(UTC),
             metrics=metrics,
         )
+        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot}
         return _Made(outcome, metrics, manifest)
 
     def _write(self, made: _Made, folder: Path) -> None:
@@ -181,6 +217,9 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    ledger: str | os.PathLike[str] | None = None,
+    parent: str | None = None,
+    slot: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
@@ -202,6 +241,9 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
+        parent=parent,
+        slot=slot,
     )
 
 
