@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
+    from lepton_nb.reports.sweep import report_sweep
     from lepton_nb.training import models
     from lepton_nb.training.saved import load
     from lepton_nb.training.sweep import sweep
@@ -96,6 +97,7 @@ _NAMES = {
     "quantile": "lepton_nb.windowing.functions",
     "record": "lepton_nb.reports.record",
     "report": "lepton_nb.reports.run",
+    "report_sweep": "lepton_nb.reports.sweep",
     "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
@@ -110,7 +112,7 @@ __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
-    "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "prepare", "train", "sweep", "load", "models", "figures", "report", "report_sweep", "record", "mode",
     "Between", "Duration",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",

@@ -54,9 +54,9 @@ LIVES_WITH_ITS_PROCESS = {"training/channel.py"}
 
 PUBLIC = {
     "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
-    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "sweep", "train",
-    "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum",
-    "top_k", "var", "Between", "Duration", "sinks", "sources",
+    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "report_sweep", "sweep",
+    "train", "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std",
+    "sum", "top_k", "var", "Between", "Duration", "sinks", "sources",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "__version__",
 }  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
-from lepton_nb.cli import report_history
+from lepton_nb.cli import report_history, report_sweep
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
     report_history.add(reports)
+    report_sweep.add(reports, _SHIELD)
     return top
 
 

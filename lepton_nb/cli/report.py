@@ -38,7 +38,7 @@ def run(
         names = [name for name, _ in parameters]
         raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
     planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s, ledger=ledger)
-    with _signals_raise():
+    with signals_raise():
         try:
             report = show(planned)
         except Signalled as signalled:
@@ -68,7 +68,7 @@ def params(notebook: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
     raised = False
 

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lepton_nb.reports.markdown import FAILED_ANCHOR, Markdown
+from lepton_nb.reports.drawing import library
+from lepton_nb.reports.markdown import FAILED_ANCHOR, RECORDED_ANCHOR, Heading, Markdown
 from lepton_nb.reports.outputs import Block, blocks
+from lepton_nb.reports.recorded import of_manifest
 
 # Tags of Markdown cells: words on buttons are of no use in a report, nor in an app those on what came of it all.
 LIVE_ONLY, REPORT_ONLY = "live-only", "report-only"
@@ -20,7 +22,7 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     """The HTML of an executed notebook (nbformat 4 node); relative images are read from `folder`.
 
     The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`, and Markdown
-    cells tagged `live-only` in any case.
+    cells tagged `live-only` in any case. What cells recorded, as the manifest holds it, comes first.
     """
     import jinja2
 
@@ -29,6 +31,10 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     for cell in notebook.cells:
         content.extend(_cell(cell, markdown, show_code=show_code))
     content = _anchored(content)
+    recorded = of_manifest(manifest)
+    headings = [heading for heading in markdown.headings if heading.level <= 3]
+    if recorded and headings:
+        headings.insert(0, Heading(2, "Recorded", RECORDED_ANCHOR))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lepton_nb.reports", "templates"),
         autoescape=True,
@@ -38,11 +44,14 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     )
     return environment.get_template("report.html.j2").render(
         title=markdown.title or Path(manifest["notebook"]["path"]).stem,
-        headings=[heading for heading in markdown.headings if heading.level <= 3],
+        headings=headings,
+        recorded=recorded,
+        recorded_anchor=RECORDED_ANCHOR,
         blocks=content,
         manifest=manifest,
         failed_anchor=FAILED_ANCHOR if any(block.anchor == FAILED_ANCHOR for block in content) else "",
-        plotly_js=_plotly_js() if any(block.needs_plotly for block in content) else "",
+        library=library((block.label or "Figure", block.traces) for block in content if block.needs_plotly),
+        has_code=any(block.kind == "code" for block in content),
         code_css=_code_css(),
     )
 
@@ -73,13 +82,6 @@ def _anchored(content: list[Block]) -> list[Block]:
             block = replace(block, anchor=f"figure:{index + 1}")
         named.append(block)
     return named
-
-
-def _plotly_js() -> str:
-    from plotly.offline import get_plotlyjs
-
-    # An end tag inside the library's strings would end the script element.
-    return str(get_plotlyjs()).replace("</script", "<\\/script")
 
 
 def _highlighted(source: str) -> str:

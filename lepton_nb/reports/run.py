@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+import shutil
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,12 +30,13 @@ from lepton_nb.reports.place import (
     work_folder,
 )
 from lepton_nb.reports.source import read_notebook
-from lepton_nb.reports.values import Scalar, jsonable
+from lepton_nb.reports.values import jsonable
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
+    from lepton_nb.reports.recorded import Metric, Records
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -48,7 +50,7 @@ class Report:
     notebook: Path
     manifest: Path
     status: ReportStatus
-    metrics: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -118,7 +120,6 @@ class Plan:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.entry import Entry
 
-        work = work_folder(self.output)
         entry = Entry(self.ledger, self.id)
         entry.begin(
             notebook=manifests.place(self.source),
@@ -127,12 +128,12 @@ class Plan:
             parent=self.parent,
             slot=self.slot,
         )
-        made, folder = None, None
         try:
-            made, folder = self._write_whole(work, control, gate)
-        finally:
-            status, metrics = ("failed", {}) if made is None else (made.outcome.status, made.manifest["metrics"])
-            entry.end(status, metrics, None, folder)
+            made, folder = self._write_whole(work_folder(self.output), control, gate)
+        except BaseException:
+            entry.end("failed", {}, None, None)
+            raise
+        entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
         return _finish(made, folder, self.source, self.timeout_s)
 
     def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path]:
@@ -155,7 +156,7 @@ class Plan:
     def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
-        from lepton_nb.reports.record import read_records
+        from lepton_nb.reports.recorded import collect
 
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
@@ -170,8 +171,7 @@ class Plan:
             control=control,
             gate=gate,
         )
-        metrics = read_records(records)
-        records.unlink(missing_ok=True)
+        recorded = collect(records)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -181,10 +181,10 @@ class Plan:
             outcome=outcome,
             started=started,
             ended=datetime.now(UTC),
-            metrics=metrics,
+            metrics=recorded.typed,
         )
-        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot}
-        return _Made(outcome, metrics, manifest)
+        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
+        return _Made(outcome, recorded, manifest, work)
 
     def _write(self, made: _Made, folder: Path) -> None:
         """Write the report's files into `folder`, where the kernel's log is, if there is one."""
@@ -194,10 +194,14 @@ class Plan:
         from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
+        tables = [folder / name for name in made.recorded.files()]
+        for table in tables:
+            if folder != made.work:
+                shutil.copy(made.work / table.name, table)
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, folder / LOG_NAME)
+        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
         manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
 
 
@@ -205,8 +209,10 @@ class _Made(NamedTuple):
     """What a run gave, before it is written."""
 
     outcome: Outcome
-    metrics: Mapping[str, Scalar]
+    recorded: Records
     manifest: Mapping[str, Any]
+    # Where the kernel left its log and the files of tables.
+    work: Path
 
 
 def plan(
@@ -276,7 +282,7 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         notebook=folder / source.name,
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
-        metrics=made.metrics,
+        metrics=made.recorded.metrics,
     )
 
 
