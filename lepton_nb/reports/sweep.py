@@ -36,7 +36,10 @@ STATE_NAME, LOCK_NAME = "sweep.json", ".lock"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweptRun:
-    """One run of a sweep. status: "finished", "failed", "cancelled", or "waiting"; reason: of a failure."""
+    """One run of a sweep. status: "finished", "failed", "cancelled", or "waiting"; reason: of a failure.
+
+    duration_s: of its cells together.
+    """
 
     parameters: Mapping[str, Any]
     folder: Path
@@ -287,9 +290,15 @@ def _look(values: Mapping[str, Any], planned: Plan, ended: Mapping[str, Any] | N
         folder=planned.output,
         status=status,
         metrics=manifest.get("metrics", {}),
-        duration_s=manifest.get("duration_s"),
+        duration_s=_seconds(manifest),
         reason=ended["reason"] if ended is not None else "",
     )
+
+
+def _seconds(manifest: Mapping[str, Any]) -> float | None:
+    """How long the cells took: the run itself began before, and waited for its turn."""
+    spent = [cell["seconds"] for cell in manifest.get("cells", ()) if cell.get("seconds") is not None]
+    return round(sum(spent), 3) if spent else None
 
 
 def _waiting(run: SweptRun) -> SweptRun:
