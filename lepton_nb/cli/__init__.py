@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
+from lepton_nb.cli import report_schedule
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -78,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
+    report_schedule.add(reports)
     return top
 
 
