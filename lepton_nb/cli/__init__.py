@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
-from lepton_nb.cli import report_history, report_sweep, report_verify
+from lepton_nb.cli import report_history, report_schedule, report_sweep, report_verify
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     report_verify.add(reports)
     report_history.add(reports)
     report_sweep.add(reports, _SHIELD)
+    report_schedule.add(reports)
     return top
 
 
