@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
+    from lepton_nb.reports.secrets import Secret
     from lepton_nb.reports.sweep import report_sweep
     from lepton_nb.reports.tolerance import Tolerance
     from lepton_nb.reports.verify import report_verify
@@ -82,6 +83,7 @@ _NAMES = {
     "LeptonError": "lepton_nb.errors",
     "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
+    "Secret": "lepton_nb.reports.secrets",
     "Tolerance": "lepton_nb.reports.tolerance",
     "TrainingError": "lepton_nb.errors",
     "TrainingPanel": "lepton_nb.widgets.training_panel",
@@ -123,7 +125,7 @@ __all__ = [  # noqa: RUF022
     "custom",
     "prepare", "train", "sweep", "load", "models", "figures", "report", "report_sweep", "record", "mode",
     "report_verify", "report_diff", "record_input", "record_seed", "Tolerance",
-    "Between", "Duration",
+    "Between", "Duration", "Secret",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

@@ -58,7 +58,7 @@ PUBLIC = {
     "train",
     "record_input", "record_seed", "report_diff", "report_verify", "Tolerance",
     "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum",
-    "top_k", "var", "Between", "Duration", "sinks", "sources",
+    "top_k", "var", "Between", "Duration", "Secret", "sinks", "sources",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "__version__",
 }  # fmt: skip

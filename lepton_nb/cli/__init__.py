@@ -87,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
+    params.add_argument("--json", action="store_true", help="print JSON")
     params.set_defaults(run=_report_params)
     report_verify.add(reports)
     report_history.add(reports)
@@ -187,4 +188,4 @@ def _report_run(arguments: argparse.Namespace) -> int:
 def _report_params(arguments: argparse.Namespace) -> int:
     from lepton_nb.cli.report import params
 
-    return params(arguments.notebook)
+    return params(arguments.notebook, as_json=arguments.json)

@@ -32,8 +32,10 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.secrets import Scrubber, scrubber
 from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
+from lepton_nb.reports.storage import Fetched, Target, fetch, local, remote
 from lepton_nb.reports.values import jsonable
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ DEFAULT_FOLDER = Path("reports") / "out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on disk. `metrics` are the values that cells gave to `lnb.record`."""
+    """A report on disk. `metrics` are the values that cells gave to `lnb.record`; `url` where a copy is, if so."""
 
     folder: Path
     html: Path
@@ -58,6 +60,8 @@ class Report:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     # What was asked for and could not be written, with what to do.
     notes: tuple[str, ...] = ()
+    # Where it was copied to, without credentials; empty where it was not.
+    url: str = ""
 
     @property
     def markdown(self) -> Path | None:
@@ -102,7 +106,11 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    failed; if something else has come there by then, beside it, under the next free name. `notebook` and `output` may
+    be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
+    is made in the default folder, where it stays, and copied, its manifest last.
+
+    `formats` may add "markdown"
     and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
     `notes` of the report say so where there is none.
 
@@ -150,6 +158,9 @@ class Plan:
     parent: str | None = None
     slot: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    scrub: Scrubber = field(default_factory=lambda: Scrubber(()))
+    fetched: Fetched | None = None
+    target: Target | None = None
 
     def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
@@ -172,11 +183,16 @@ class Plan:
         )
         try:
             made, folder, notes = self._write_whole(work_folder(self.output), control, gate)
+            if self.target is not None:
+                self.target.upload(folder)
         except BaseException:
             entry.end("failed", {}, None, None)
             raise
+        finally:
+            if self.fetched is not None:
+                self.fetched.remove()
         entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
-        return _finish(made, folder, self.source, self.timeout_s, notes)
+        return _finish(made, folder, self.source, self.timeout_s, notes, self.target.shown if self.target else "")
 
     def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path, tuple[str, ...]]:
         from lepton_nb.reports.guard import guarded
@@ -218,6 +234,8 @@ class Plan:
             control=control,
             gate=gate,
         )
+        outcome = self.scrub.outcome(outcome)
+        self.scrub.files(work)
         recorded = collect(records)
         facts = read_facts(beside(records))
         beside(records).unlink(missing_ok=True)
@@ -235,6 +253,8 @@ class Plan:
             inputs=inputs,
             used=meter.read(),
         )
+        if self.fetched is not None:
+            manifest["notebook"]["path"] = self.fetched.shown
         manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
         return _Made(outcome, recorded, manifest, work)
 
@@ -293,16 +313,22 @@ def plan(
     slot: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
-    source = Path(notebook).expanduser().absolute()
+    fetched = fetch(str(notebook)) if remote(notebook) else None
+    source = fetched.path if fetched else local(notebook)
     node = load(source)
+    if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME):
+        raise ReportError(f"a report has a file {source.name} of its own; rename the notebook", path=str(source))
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
     wanted = check_formats(formats)
     signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
+    scrub = scrubber(declared or (), values, source.parent)
+    target = Target(str(output)) if output is not None and remote(output) else None
+    output = None if target else output
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
+    folder = local(output) if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
     folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder.absolute()
     check_output(folder)
@@ -319,6 +345,9 @@ def plan(
         ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
         parent=parent,
         slot=slot,
+        scrub=scrub,
+        fetched=fetched,
+        target=target,
     )
 
 
@@ -344,7 +373,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = (), url: str = "") -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -353,11 +382,14 @@ def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()
         status=made.outcome.status,
         metrics=made.recorded.metrics,
         notes=notes,
+        url=url,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
-    result = _report(made, folder, source, notes)
+def _finish(
+    made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...], url: str
+) -> Report:
+    result = _report(made, folder, source, notes, url)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
