@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
     from lepton_nb.reports.secrets import Secret
+    from lepton_nb.reports.sweep import report_sweep
     from lepton_nb.reports.tolerance import Tolerance
     from lepton_nb.reports.verify import report_verify
     from lepton_nb.training import models
@@ -107,6 +108,7 @@ _NAMES = {
     "report": "lepton_nb.reports.run",
     "report_diff": "lepton_nb.reports.diff",
     "report_verify": "lepton_nb.reports.verify",
+    "report_sweep": "lepton_nb.reports.sweep",
     "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
@@ -121,7 +123,7 @@ __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
-    "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "prepare", "train", "sweep", "load", "models", "figures", "report", "report_sweep", "record", "mode",
     "report_verify", "report_diff", "record_input", "record_seed", "Tolerance",
     "Between", "Duration", "Secret",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
-from lepton_nb.cli import report_verify
+from lepton_nb.cli import report_history, report_schedule, report_sweep, report_verify
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -83,12 +83,16 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--sign-passphrase", metavar="REFERENCE", help="of an encrypted key: env:NAME or file:PATH, where it is"
     )
+    run.add_argument("--ledger", metavar="FILE", help="enter the run there; default: reports/out/ledger.sqlite")
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.add_argument("--json", action="store_true", help="print JSON")
     params.set_defaults(run=_report_params)
     report_verify.add(reports)
+    report_history.add(reports)
+    report_sweep.add(reports, _SHIELD)
+    report_schedule.add(reports)
     return top
 
 
@@ -177,6 +181,7 @@ def _report_run(arguments: argparse.Namespace) -> int:
         formats=arguments.formats,
         sign=arguments.sign,
         sign_passphrase=arguments.sign_passphrase,
+        ledger=arguments.ledger,
     )
 
 

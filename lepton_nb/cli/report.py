@@ -38,6 +38,7 @@ def run(
     formats: str = "",
     sign: str | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
@@ -52,6 +53,7 @@ def run(
         show_code=show_code,
         timeout_s=timeout_s,
         formats=formats or DEFAULT,
+        ledger=ledger,
         sign=sign,
         sign_passphrase=sign_passphrase,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports import ledger as ledgers
 from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
 from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
 from lepton_nb.reports.formats import check as check_formats
@@ -34,9 +36,11 @@ from lepton_nb.reports.secrets import Scrubber, scrubber
 from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
 from lepton_nb.reports.storage import Fetched, Target, fetch, local, remote
+from lepton_nb.reports.values import jsonable
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
+    from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
     from lepton_nb.reports.signature import Signer
@@ -54,9 +58,10 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
-    url: str = ""
     # What was asked for and could not be written, with what to do.
     notes: tuple[str, ...] = ()
+    # Where it was copied to, without credentials; empty where it was not.
+    url: str = ""
 
     @property
     def markdown(self) -> Path | None:
@@ -93,6 +98,7 @@ def report(
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -102,12 +108,17 @@ def report(
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
     failed; if something else has come there by then, beside it, under the next free name. `notebook` and `output` may
     be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
-    is made in the default folder, where it stays, and copied, its manifest last. `formats` may add "markdown"
+    is made in the default folder, where it stays, and copied, its manifest last.
+
+    `formats` may add "markdown"
     and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
     `notes` of the report say so where there is none.
 
     sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
     sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
+
+    The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
+    that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -123,6 +134,7 @@ def report(
         timeout_s=timeout_s,
         show_code=show_code,
         formats=formats,
+        ledger=ledger,
         sign=sign,
         sign_passphrase=sign_passphrase,
     )
@@ -140,29 +152,53 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    signer: Signer | None = None
+    ledger: Path | None = None
+    parent: str | None = None
+    slot: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
     scrub: Scrubber = field(default_factory=lambda: Scrubber(()))
     fetched: Fetched | None = None
     target: Target | None = None
-    formats: tuple[str, ...] = DEFAULT_FORMATS
-    signer: Signer | None = None
 
-    def run(self) -> BackgroundRun[Report]:
-        """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
-        return BackgroundRun(self._make, name=self.source.stem)
+    def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
+        """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
 
-    def _make(self, control: Control) -> Report:
+        gate: where its cells wait for their turn; the kernel starts before.
+        """
+        return BackgroundRun(lambda control: self._make(control, gate), name=self.source.stem)
+
+    def _make(self, control: Control, gate: Gate | None) -> Report:
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports.entry import Entry
+
+        entry = Entry(self.ledger, self.id)
+        entry.begin(
+            notebook=manifests.place(self.source),
+            parameters={name: jsonable(value) for name, value in self.values.items()},
+            folder=self.output,
+            parent=self.parent,
+            slot=self.slot,
+        )
         try:
-            return self._make_here(control)
+            made, folder, notes = self._write_whole(work_folder(self.output), control, gate)
+            if self.target is not None:
+                self.target.upload(folder)
+        except BaseException:
+            entry.end("failed", {}, None, None)
+            raise
         finally:
             if self.fetched is not None:
                 self.fetched.remove()
+        entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
+        return _finish(made, folder, self.source, self.timeout_s, notes, self.target.shown if self.target else "")
 
-    def _make_here(self, control: Control) -> Report:
+    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path, tuple[str, ...]]:
         from lepton_nb.reports.guard import guarded
 
-        work = work_folder(self.output)
         with guarded(work) as mark:
-            made = self._execute(work, mark, control)
+            made = self._execute(work, mark, control, gate)
             try:
                 notes = self._write(made, work)
                 folder = publish(work, self.output)
@@ -173,12 +209,9 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        if self.target is not None:
-            self.target.upload(folder)
-        result = _report(made, folder, self.source, notes, self.target.shown if self.target else "")
-        return _finish(made, result, self.source, self.timeout_s)
+        return made, folder, notes
 
-    def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
+    def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
         from lepton_nb.reports.facts import beside, read_facts
@@ -199,6 +232,7 @@ class Plan:
             mark=mark,
             timeout_s=self.timeout_s,
             control=control,
+            gate=gate,
         )
         outcome = self.scrub.outcome(outcome)
         self.scrub.files(work)
@@ -221,7 +255,8 @@ class Plan:
         )
         if self.fetched is not None:
             manifest["notebook"]["path"] = self.fetched.shown
-        return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
+        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
+        return _Made(outcome, recorded, manifest, work)
 
     def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
         """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
@@ -273,6 +308,9 @@ def plan(
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+    parent: str | None = None,
+    slot: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     fetched = fetch(str(notebook)) if remote(notebook) else None
@@ -302,11 +340,14 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        formats=wanted,
+        signer=signer,
+        ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
+        parent=parent,
+        slot=slot,
         scrub=scrub,
         fetched=fetched,
         target=target,
-        formats=wanted,
-        signer=signer,
     )
 
 
@@ -345,7 +386,10 @@ def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()
     )
 
 
-def _finish(made: _Made, result: Report, source: Path, timeout_s: float | None) -> Report:
+def _finish(
+    made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...], url: str
+) -> Report:
+    result = _report(made, folder, source, notes, url)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
