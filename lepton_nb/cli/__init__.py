@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
+from lepton_nb.cli import report_verify
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -78,10 +79,15 @@ def parser() -> argparse.ArgumentParser:
         "--format", dest="formats", default="", metavar="FORMAT,...",
         help="some of html, notebook (both are always written), markdown, pdf",
     )  # fmt: skip
+    run.add_argument("--sign", metavar="KEY", help="sign the report with this private key: OpenSSH's form, or PEM")
+    run.add_argument(
+        "--sign-passphrase", metavar="REFERENCE", help="of an encrypted key: env:NAME or file:PATH, where it is"
+    )
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
+    report_verify.add(reports)
     return top
 
 
@@ -168,6 +174,8 @@ def _report_run(arguments: argparse.Namespace) -> int:
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
         formats=arguments.formats,
+        sign=arguments.sign,
+        sign_passphrase=arguments.sign_passphrase,
     )
 
 

@@ -32,6 +32,8 @@ def run(
     show_code: bool,
     timeout_s: float | None,
     formats: str = "",
+    sign: str | None = None,
+    sign_passphrase: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
@@ -46,8 +48,10 @@ def run(
         show_code=show_code,
         timeout_s=timeout_s,
         formats=formats or DEFAULT,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
     )
-    with _signals_raise():
+    with signals_raise():
         try:
             report = show(planned)
         except Signalled as signalled:
@@ -79,7 +83,7 @@ def params(notebook: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
     raised = False
 

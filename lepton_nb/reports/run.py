@@ -30,12 +30,14 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
+    from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -86,6 +88,8 @@ def report(
     timeout_s: float | None = None,
     show_code: bool = False,
     formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -97,6 +101,9 @@ def report(
     and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
     `notes` of the report say so where there is none.
 
+    sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
+    sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
+
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
     the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
@@ -104,7 +111,17 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code, formats=formats))
+    planned = plan(
+        notebook,
+        parameters,
+        output=output,
+        timeout_s=timeout_s,
+        show_code=show_code,
+        formats=formats,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    return show(planned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +136,7 @@ class Plan:
     timeout_s: float | None
     show_code: bool
     formats: tuple[str, ...] = DEFAULT_FORMATS
+    signer: Signer | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -145,8 +163,13 @@ class Plan:
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
+        from lepton_nb.reports.facts import beside, read_facts
+        from lepton_nb.reports.inputs import Inputs
+        from lepton_nb.reports.machine import Meter
         from lepton_nb.reports.recorded import collect
 
+        named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
+        inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
         outcome = execute(
@@ -160,6 +183,8 @@ class Plan:
             control=control,
         )
         recorded = collect(records)
+        facts = read_facts(beside(records))
+        beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -170,6 +195,9 @@ class Plan:
             started=started,
             ended=datetime.now(UTC),
             metrics=recorded.typed,
+            facts=facts,
+            inputs=inputs,
+            used=meter.read(),
         )
         return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
@@ -198,7 +226,7 @@ class Plan:
             show_code=self.show_code,
         )
         files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
-        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
         return tuple(others.notes)
 
 
@@ -221,6 +249,8 @@ def plan(
     timeout_s: float | None = None,
     show_code: bool = False,
     formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
@@ -228,6 +258,7 @@ def plan(
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
     wanted = check_formats(formats)
+    signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -244,6 +275,7 @@ def plan(
         timeout_s=timeout_s,
         show_code=show_code,
         formats=wanted,
+        signer=signer,
     )
 
 
