@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
     run.add_argument("--ledger", metavar="FILE", help="enter the run there; default: reports/out/ledger.sqlite")
+    run.add_argument(
+        "--format", dest="formats", default="", metavar="FORMAT,...",
+        help="some of html, notebook (both are always written), markdown, pdf",
+    )  # fmt: skip
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
@@ -168,6 +172,7 @@ def _report_run(arguments: argparse.Namespace) -> int:
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
         ledger=arguments.ledger,
+        formats=arguments.formats,
     )
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
+from lepton_nb.reports.formats import DEFAULT
 from lepton_nb.reports.parameters import HOW_TO_TAG, read
 from lepton_nb.reports.place import HTML_NAME
 from lepton_nb.reports.run import load, plan, show
@@ -31,13 +32,23 @@ def run(
     show_code: bool,
     timeout_s: float | None,
     ledger: str | None = None,
+    formats: str = "",
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
     if len(given) < len(parameters):
         names = [name for name, _ in parameters]
         raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
-    planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s, ledger=ledger)
+    planned = plan(
+        notebook,
+        given,
+        text=True,
+        output=output,
+        show_code=show_code,
+        timeout_s=timeout_s,
+        formats=formats or DEFAULT,
+        ledger=ledger,
+    )
     with signals_raise():
         try:
             report = show(planned)
@@ -48,6 +59,8 @@ def run(
             return 128 + signalled.number
     for name, value in report.metrics.items():
         say(f"{name}: {value}")
+    for note in report.notes:
+        tell(f"lepton-nb: {note}")
     say(f"report: {report.html}")
     return 0
 

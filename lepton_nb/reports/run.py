@@ -6,7 +6,7 @@ import html
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,9 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
 from lepton_nb.reports import ledger as ledgers
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -51,6 +54,21 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -61,7 +79,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -71,6 +90,7 @@ def report(
     timeout_s: float | None = None,
     show_code: bool = False,
     ledger: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -78,7 +98,9 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
 
     The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
     that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
@@ -90,7 +112,17 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code, ledger=ledger))
+    return show(
+        plan(
+            notebook,
+            parameters,
+            output=output,
+            timeout_s=timeout_s,
+            show_code=show_code,
+            ledger=ledger,
+            formats=formats,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +140,7 @@ class Plan:
     parent: str | None = None
     slot: str | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    formats: tuple[str, ...] = DEFAULT_FORMATS
 
     def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
@@ -129,20 +162,20 @@ class Plan:
             slot=self.slot,
         )
         try:
-            made, folder = self._write_whole(work_folder(self.output), control, gate)
+            made, folder, notes = self._write_whole(work_folder(self.output), control, gate)
         except BaseException:
             entry.end("failed", {}, None, None)
             raise
         entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
-        return _finish(made, folder, self.source, self.timeout_s)
+        return _finish(made, folder, self.source, self.timeout_s, notes)
 
-    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path]:
+    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path, tuple[str, ...]]:
         from lepton_nb.reports.guard import guarded
 
         with guarded(work) as mark:
             made = self._execute(work, mark, control, gate)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -151,7 +184,7 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return made, folder
+        return made, folder, notes
 
     def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
@@ -186,12 +219,12 @@ class Plan:
         manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
         return _Made(outcome, recorded, manifest, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
         tables = [folder / name for name in made.recorded.files()]
@@ -201,8 +234,18 @@ class Plan:
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
         manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
@@ -226,12 +269,14 @@ def plan(
     ledger: str | os.PathLike[str] | None = None,
     parent: str | None = None,
     slot: str | None = None,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
     node = load(source)
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    wanted = check_formats(formats)
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -250,6 +295,7 @@ def plan(
         ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
         parent=parent,
         slot=slot,
+        formats=wanted,
     )
 
 
@@ -275,7 +321,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -283,11 +329,12 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        notes=notes,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
+    result = _report(made, folder, source, notes)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
