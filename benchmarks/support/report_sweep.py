@@ -39,4 +39,4 @@ def sweep(work: Path, targets: Targets, *, runs: int = 50) -> None:
     cells = json.loads((done.runs[0].folder / "manifest.json").read_text())["cells"]
     print(f"sweep: the cells of one run took {sum(cell['seconds'] or 0 for cell in cells):.2f} s")
     shutil.rmtree(folder)
-    targets.check(f"{runs} runs of {CELL_S:g} s by {AT_ONCE} at once, over the ideal", took_s / ideal_s, most=MOST)
+    targets.at_most(f"{runs} runs of {CELL_S:g} s by {AT_ONCE} at once, over the ideal:", took_s / ideal_s, MOST)
