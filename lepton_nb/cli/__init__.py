@@ -79,6 +79,10 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--sign-passphrase", metavar="REFERENCE", help="of an encrypted key: env:NAME or file:PATH, where it is"
     )
+    run.add_argument(
+        "--format", dest="formats", default="", metavar="FORMAT,...",
+        help="some of html, notebook (both are always written), markdown, pdf",
+    )  # fmt: skip
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
@@ -171,6 +175,7 @@ def _report_run(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout_s,
         sign=arguments.sign,
         sign_passphrase=arguments.sign_passphrase,
+        formats=arguments.formats,
     )
 
 

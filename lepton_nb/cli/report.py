@@ -10,6 +10,7 @@ from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
+from lepton_nb.reports.formats import DEFAULT
 from lepton_nb.reports.parameters import HOW_TO_TAG, read
 from lepton_nb.reports.place import HTML_NAME
 from lepton_nb.reports.run import load, plan, show
@@ -30,6 +31,7 @@ def run(
     output: str | None,
     show_code: bool,
     timeout_s: float | None,
+    formats: str = "",
     sign: str | None = None,
     sign_passphrase: str | None = None,
 ) -> int:
@@ -47,6 +49,7 @@ def run(
         timeout_s=timeout_s,
         sign=sign,
         sign_passphrase=sign_passphrase,
+        formats=formats or DEFAULT,
     )
     with signals_raise():
         try:
@@ -58,6 +61,8 @@ def run(
             return 128 + signalled.number
     for name, value in report.metrics.items():
         say(f"{name}: {value}")
+    for note in report.notes:
+        tell(f"lepton-nb: {note}")
     say(f"report: {report.html}")
     return 0
 

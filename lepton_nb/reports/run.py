@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,9 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -49,6 +52,21 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -59,7 +77,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -68,6 +87,7 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
     **parameters: Any,
@@ -77,7 +97,9 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
 
     sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
     sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
@@ -95,6 +117,7 @@ def report(
         output=output,
         timeout_s=timeout_s,
         show_code=show_code,
+        formats=formats,
         sign=sign,
         sign_passphrase=sign_passphrase,
     )
@@ -112,6 +135,7 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    formats: tuple[str, ...] = DEFAULT_FORMATS
     signer: Signer | None = None
 
     def run(self) -> BackgroundRun[Report]:
@@ -125,7 +149,7 @@ class Plan:
         with guarded(work) as mark:
             made = self._execute(work, mark, control)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -134,7 +158,7 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        return _finish(made, folder, self.source, self.timeout_s, notes)
 
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
@@ -177,12 +201,12 @@ class Plan:
         )
         return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
         tables = [folder / name for name in made.recorded.files()]
@@ -192,8 +216,18 @@ class Plan:
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
         manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
@@ -214,6 +248,7 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
 ) -> Plan:
@@ -222,6 +257,7 @@ def plan(
     node = load(source)
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    wanted = check_formats(formats)
     signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
@@ -238,6 +274,7 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        formats=wanted,
         signer=signer,
     )
 
@@ -264,7 +301,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -272,11 +309,12 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        notes=notes,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
+    result = _report(made, folder, source, notes)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result
