@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
+    from lepton_nb.reports.secrets import Secret
+    from lepton_nb.reports.sweep import report_sweep
     from lepton_nb.reports.tolerance import Tolerance
     from lepton_nb.reports.verify import report_verify
     from lepton_nb.training import models
@@ -81,6 +83,7 @@ _NAMES = {
     "LeptonError": "lepton_nb.errors",
     "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
+    "Secret": "lepton_nb.reports.secrets",
     "Tolerance": "lepton_nb.reports.tolerance",
     "TrainingError": "lepton_nb.errors",
     "TrainingPanel": "lepton_nb.widgets.training_panel",
@@ -105,6 +108,7 @@ _NAMES = {
     "report": "lepton_nb.reports.run",
     "report_diff": "lepton_nb.reports.diff",
     "report_verify": "lepton_nb.reports.verify",
+    "report_sweep": "lepton_nb.reports.sweep",
     "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
@@ -119,9 +123,9 @@ __all__ = [  # noqa: RUF022
     "Cluster", "datasets", "windows", "sources", "sinks",
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
-    "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "prepare", "train", "sweep", "load", "models", "figures", "report", "report_sweep", "record", "mode",
     "report_verify", "report_diff", "record_input", "record_seed", "Tolerance",
-    "Between", "Duration",
+    "Between", "Duration", "Secret",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",
     "__version__",

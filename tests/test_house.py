@@ -54,10 +54,11 @@ LIVES_WITH_ITS_PROCESS = {"training/channel.py"}
 
 PUBLIC = {
     "ClusterError", "DataError", "LeptonError", "ReportError", "TrainingError", "WindowError", "WindowWarning",
-    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "sweep", "train",
+    "Cluster", "datasets", "figures", "load", "mode", "models", "prepare", "record", "report", "report_sweep", "sweep",
+    "train",
     "record_input", "record_seed", "report_diff", "report_verify", "Tolerance",
     "windows", "count", "custom", "distinct", "first", "last", "max", "mean", "min", "quantile", "rows", "std", "sum",
-    "top_k", "var", "Between", "Duration", "sinks", "sources",
+    "top_k", "var", "Between", "Duration", "Secret", "sinks", "sources",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "__version__",
 }  # fmt: skip

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
 from lepton_nb.reports.formats import DEFAULT
-from lepton_nb.reports.parameters import HOW_TO_TAG, read
+from lepton_nb.reports.parameters import HOW_TO_TAG, Parameter, read
 from lepton_nb.reports.place import HTML_NAME
 from lepton_nb.reports.run import load, plan, show
+from lepton_nb.reports.secrets import secretive
+from lepton_nb.reports.storage import fetch, local, remote
+from lepton_nb.reports.values import jsonable
 
 
 class Signalled(KeyboardInterrupt):
@@ -34,6 +38,7 @@ def run(
     formats: str = "",
     sign: str | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
@@ -47,9 +52,10 @@ def run(
         output=output,
         show_code=show_code,
         timeout_s=timeout_s,
+        formats=formats or DEFAULT,
+        ledger=ledger,
         sign=sign,
         sign_passphrase=sign_passphrase,
-        formats=formats or DEFAULT,
     )
     with signals_raise():
         try:
@@ -64,22 +70,47 @@ def run(
     for note in report.notes:
         tell(f"lepton-nb: {note}")
     say(f"report: {report.html}")
+    if report.url:
+        say(f"copied to: {report.url}")
     return 0
 
 
-def params(notebook: str) -> int:
-    """Print each parameter of a notebook: its type and limits, its default, and what it means."""
-    source = Path(notebook).expanduser().absolute()
+def params(notebook: str, *, as_json: bool = False) -> int:
+    """Print each parameter of a notebook: its type and limits, its default, and what it means; or the same as JSON."""
+    fetched = fetch(notebook) if remote(notebook) else None
+    source = fetched.path if fetched else local(notebook)
     declared = read(load(source))
     if declared is None:
         raise ReportError(f"{source.name} has no parameters cell; {HOW_TO_TAG}", path=str(source))
+    if as_json:
+        say(json.dumps([_facts(one) for one in declared], indent=2, ensure_ascii=False))
+        return 0
     for one in declared:
-        default = "must be given" if one.required else f"default {one.default_text}"
+        default = "must be given" if one.required else f"default {_default(one)}"
         say(f"{one.name}: {one.type_text}; {default}")
-        for words in (one.help, one.fault):
+        for words in (one.help, one.fault, one.default_fault):
             if words:
                 say(f"    {words}")
     return 0
+
+
+def _facts(one: Parameter) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "type": one.annotation,
+        "wanted": one.type_text,
+        "required": one.required,
+        "default": jsonable(one.default) if _default(one) == one.default_text else None,
+        "default_source": _default(one),
+        "help": one.help,
+        "fault": one.fault or one.default_fault,
+        "secret": secretive(one.form),
+    }
+
+
+def _default(one: Parameter) -> str:
+    # Of a secret, a default that is no reference may be the secret itself.
+    return "(not shown)" if secretive(one.form) and one.default_fault else one.default_text
 
 
 @contextlib.contextmanager

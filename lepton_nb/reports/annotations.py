@@ -7,10 +7,11 @@ import ast
 from lepton_nb.reports.forms import Anything, Choice, Either, Form, Plain, Sequence, Table
 from lepton_nb.reports.limits import limited, limits_of
 from lepton_nb.reports.moments import Day, DurationText, Moment, Span
+from lepton_nb.reports.secrets import SecretForm
 
 SUPPORTED = (
-    "int, float, bool, str, date, datetime, timedelta, lnb.Duration, Literal[...], list[...], dict[str, ...], X | None "
-    "and Annotated[X, lnb.Between(...)]"
+    "int, float, bool, str, date, datetime, timedelta, lnb.Duration, lnb.Secret, Literal[...], list[...], "
+    "dict[str, ...], X | None and Annotated[X, lnb.Between(...)]"
 )
 # Pydantic's short names: the type, and its limit as annotated-types would write it.
 _SHORT = {
@@ -41,7 +42,13 @@ def _of_name(name: str) -> Form:
     kinds: dict[str, Form] = {kind.__name__: Plain(kind) for kind in (int, float, bool, str)}
     kinds |= {"list": Sequence(Anything()), "List": Sequence(Anything()), "Any": Anything()}
     kinds |= {"dict": Table(Anything()), "Dict": Table(Anything())}
-    kinds |= {"date": Day(), "datetime": Moment(), "timedelta": Span(), "Duration": DurationText()}
+    kinds |= {
+        "date": Day(),
+        "datetime": Moment(),
+        "timedelta": Span(),
+        "Duration": DurationText(),
+        "Secret": SecretForm(),
+    }
     for kind in (int, float):
         for word, limit in _SHORT.items():
             kinds[f"{word}{kind.__name__.title()}"] = limited(Plain(kind), limits_of([_expression(limit)]))
@@ -55,6 +62,8 @@ def _of_subscript(name: str, inner: list[ast.expr]) -> Form:
         return limited(of_annotation(inner[0]), limits_of(inner[1:]))
     if name == "Literal":
         return Choice(tuple(ast.literal_eval(item) for item in inner))
+    if name in ("list", "List", "dict", "Dict") and of_annotation(inner[-1]).silent:
+        raise ValueError("a secret is a parameter of its own, and not part of a list or dict")
     if name in ("list", "List") and len(inner) == 1:
         return Sequence(of_annotation(inner[0]))
     if name in ("dict", "Dict") and len(inner) == 2 and of_annotation(inner[0]) == Plain(str):

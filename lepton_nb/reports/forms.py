@@ -26,6 +26,11 @@ class Form:
         return str(self)
 
     @property
+    def silent(self) -> bool:
+        """Whether a wrong value must not be repeated: it may be a secret."""
+        return False
+
+    @property
     def ordered(self) -> bool:
         """Whether its values can be between others."""
         return False
@@ -165,7 +170,11 @@ class Either(Form):
                 return getattr(form, method)(value)
             except ValueError:
                 continue
-        raise ValueError(f"must be {self}, not {describe(value)}")
+        raise ValueError(f"must be {self}" if self.silent else f"must be {self}, not {describe(value)}")
+
+    @property
+    def silent(self) -> bool:
+        return any(form.silent for form in self.forms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,5 +227,8 @@ def _json(form: Form, text: str, example: str) -> Any:
 
 def describe(value: Any) -> str:
     """The value and its type, as an error message says it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an int of more digits than Python writes
+        text = "a huge number"
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(plain(value)).__name__})"

@@ -23,6 +23,7 @@ from lepton_nb.reports.inputs import Inputs, sha256
 from lepton_nb.reports.machine import machine
 from lepton_nb.reports.packages import packages
 from lepton_nb.reports.parameters import Parameter
+from lepton_nb.reports.secrets import secretive
 from lepton_nb.reports.signature import Signer
 from lepton_nb.reports.steady import days_of
 from lepton_nb.reports.steady import sha256 as outputs_sha256
@@ -222,6 +223,7 @@ def _parameter(parameter: Parameter, values: Mapping[str, Any]) -> dict[str, Any
         "default_source": parameter.default_text,
         "type": parameter.annotation or (str(parameter.form) if parameter.form else ""),
         "help": parameter.help,
+        **({"secret": True} if secretive(parameter.form) else {}),
     }
 
 

@@ -16,7 +16,8 @@ from lepton_nb.reports.annotations import of_annotation
 from lepton_nb.reports.forms import Form, of_value
 from lepton_nb.reports.limits import Limited
 from lepton_nb.reports.moments import constant
-from lepton_nb.reports.values import plain
+from lepton_nb.reports.secrets import secretive
+from lepton_nb.reports.values import plain, writable
 
 TAG = "parameters"
 HOW_TO_TAG = (
@@ -54,7 +55,15 @@ class Parameter:
 
     @property
     def default_fault(self) -> str:
-        """What is wrong with a default that is outside of the limits beside it, or ""."""
+        """What is wrong with a default that is outside of the limits beside it, or no reference to a secret, or ""."""
+        if self.form is not None and secretive(self.form):
+            if self.default_text and self.default is None and self.default_text != "None":
+                return "default must be written out, such as 'env:NAME'; correct it in the parameters cell"
+            if self.default_text:
+                try:
+                    self.form.check(self.default)
+                except ValueError as error:
+                    return f"default {error}; correct it in the parameters cell"
         if self.default is not None and isinstance(self.form, Limited):
             try:
                 self.form.check(self.default)
@@ -126,7 +135,7 @@ def check(declared: tuple[Parameter, ...] | None, given: Mapping[str, Any], *, t
             problems.append(f"parameter {name!r}: {parameter.fault}; change the annotation in the parameters cell")
             continue
         try:
-            values[name] = parameter.form.parse(value) if text else parameter.form.check(plain(value))
+            values[name] = writable(parameter.form.parse(value) if text else parameter.form.check(plain(value)))
         except ValueError as error:
             problems.append(f"parameter {name!r} {error}")
     problems += [
@@ -137,7 +146,7 @@ def check(declared: tuple[Parameter, ...] | None, given: Mapping[str, Any], *, t
     problems += [
         f"parameter {parameter.name!r} {parameter.default_fault}"
         for parameter in declared
-        if parameter.default_fault and parameter.name not in given
+        if parameter.default_fault and (parameter.name not in given or secretive(parameter.form))
     ]
     if problems:
         raise ReportError(

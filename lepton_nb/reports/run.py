@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports import ledger as ledgers
 from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
 from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
 from lepton_nb.reports.formats import check as check_formats
@@ -30,11 +32,15 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.secrets import Scrubber, scrubber
 from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
+from lepton_nb.reports.storage import Fetched, Target, fetch, local, remote
+from lepton_nb.reports.values import jsonable
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
+    from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
     from lepton_nb.reports.signature import Signer
@@ -44,7 +50,7 @@ DEFAULT_FOLDER = Path("reports") / "out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A report on disk. `metrics` are the values that cells gave to `lnb.record`."""
+    """A report on disk. `metrics` are the values that cells gave to `lnb.record`; `url` where a copy is, if so."""
 
     folder: Path
     html: Path
@@ -54,6 +60,8 @@ class Report:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     # What was asked for and could not be written, with what to do.
     notes: tuple[str, ...] = ()
+    # Where it was copied to, without credentials; empty where it was not.
+    url: str = ""
 
     @property
     def markdown(self) -> Path | None:
@@ -90,6 +98,7 @@ def report(
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -97,12 +106,19 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    failed; if something else has come there by then, beside it, under the next free name. `notebook` and `output` may
+    be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
+    is made in the default folder, where it stays, and copied, its manifest last.
+
+    `formats` may add "markdown"
     and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
     `notes` of the report say so where there is none.
 
     sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
     sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
+
+    The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
+    that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -118,6 +134,7 @@ def report(
         timeout_s=timeout_s,
         show_code=show_code,
         formats=formats,
+        ledger=ledger,
         sign=sign,
         sign_passphrase=sign_passphrase,
     )
@@ -137,17 +154,51 @@ class Plan:
     show_code: bool
     formats: tuple[str, ...] = DEFAULT_FORMATS
     signer: Signer | None = None
+    ledger: Path | None = None
+    parent: str | None = None
+    slot: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    scrub: Scrubber = field(default_factory=lambda: Scrubber(()))
+    fetched: Fetched | None = None
+    target: Target | None = None
 
-    def run(self) -> BackgroundRun[Report]:
-        """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
-        return BackgroundRun(self._make, name=self.source.stem)
+    def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
+        """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
 
-    def _make(self, control: Control) -> Report:
+        gate: where its cells wait for their turn; the kernel starts before.
+        """
+        return BackgroundRun(lambda control: self._make(control, gate), name=self.source.stem)
+
+    def _make(self, control: Control, gate: Gate | None) -> Report:
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports.entry import Entry
+
+        entry = Entry(self.ledger, self.id)
+        entry.begin(
+            notebook=manifests.place(self.source),
+            parameters={name: jsonable(value) for name, value in self.values.items()},
+            folder=self.output,
+            parent=self.parent,
+            slot=self.slot,
+        )
+        try:
+            made, folder, notes = self._write_whole(work_folder(self.output), control, gate)
+            if self.target is not None:
+                self.target.upload(folder)
+        except BaseException:
+            entry.end("failed", {}, None, None)
+            raise
+        finally:
+            if self.fetched is not None:
+                self.fetched.remove()
+        entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
+        return _finish(made, folder, self.source, self.timeout_s, notes, self.target.shown if self.target else "")
+
+    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path, tuple[str, ...]]:
         from lepton_nb.reports.guard import guarded
 
-        work = work_folder(self.output)
         with guarded(work) as mark:
-            made = self._execute(work, mark, control)
+            made = self._execute(work, mark, control, gate)
             try:
                 notes = self._write(made, work)
                 folder = publish(work, self.output)
@@ -158,9 +209,9 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s, notes)
+        return made, folder, notes
 
-    def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
+    def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
         from lepton_nb.reports.facts import beside, read_facts
@@ -181,7 +232,10 @@ class Plan:
             mark=mark,
             timeout_s=self.timeout_s,
             control=control,
+            gate=gate,
         )
+        outcome = self.scrub.outcome(outcome)
+        self.scrub.files(work)
         recorded = collect(records)
         facts = read_facts(beside(records))
         beside(records).unlink(missing_ok=True)
@@ -199,7 +253,10 @@ class Plan:
             inputs=inputs,
             used=meter.read(),
         )
-        return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
+        if self.fetched is not None:
+            manifest["notebook"]["path"] = self.fetched.shown
+        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
+        return _Made(outcome, recorded, manifest, work)
 
     def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
         """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
@@ -251,18 +308,27 @@ def plan(
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
     sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+    parent: str | None = None,
+    slot: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
-    source = Path(notebook).expanduser().absolute()
+    fetched = fetch(str(notebook)) if remote(notebook) else None
+    source = fetched.path if fetched else local(notebook)
     node = load(source)
+    if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME):
+        raise ReportError(f"a report has a file {source.name} of its own; rename the notebook", path=str(source))
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
     wanted = check_formats(formats)
     signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
+    scrub = scrubber(declared or (), values, source.parent)
+    target = Target(str(output)) if output is not None and remote(output) else None
+    output = None if target else output
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
+    folder = local(output) if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
     folder = Path(os.path.realpath(folder)) if folder.is_symlink() else folder.absolute()
     check_output(folder)
@@ -276,6 +342,12 @@ def plan(
         show_code=show_code,
         formats=wanted,
         signer=signer,
+        ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
+        parent=parent,
+        slot=slot,
+        scrub=scrub,
+        fetched=fetched,
+        target=target,
     )
 
 
@@ -301,7 +373,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = (), url: str = "") -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -310,11 +382,14 @@ def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()
         status=made.outcome.status,
         metrics=made.recorded.metrics,
         notes=notes,
+        url=url,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
-    result = _report(made, folder, source, notes)
+def _finish(
+    made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...], url: str
+) -> Report:
+    result = _report(made, folder, source, notes, url)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, TypeAlias
 
+# Python itself writes no more than 4,300 digits.
+MOST_BITS = 14_000
+
 Scalar: TypeAlias = bool | int | float | str
 
 
@@ -26,6 +29,26 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         return plain(value.item())
+    return value
+
+
+def writable(value: Any) -> Any:
+    """`value` itself; raises ValueError where no file could hold it: text with half a character, or a huge number."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"must be text that UTF-8 can hold: at {error.start} is half a character ({value[error.start]!a})"
+            ) from None
+    elif isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise ValueError(f"must be a number of at most {MOST_BITS:,} bits, not of {value.bit_length():,}")
+    elif isinstance(value, list):
+        for item in value:
+            writable(item)
+    elif isinstance(value, dict):
+        for item in (*value, *value.values()):
+            writable(item)
     return value
 
 

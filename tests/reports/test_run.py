@@ -48,7 +48,7 @@ def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
     assert report.folder.parent == home / "reports" / "out"
     assert report.folder.name.startswith("flights-20")
     assert made(report.folder) == ["flights.ipynb", "manifest.json", "report.html", "ro-crate-metadata.json"]
-    assert os.listdir(report.folder.parent) == [report.folder.name]
+    assert sorted(os.listdir(report.folder.parent)) == [report.folder.name, "index.html", "ledger.sqlite"]
     assert report.status == "finished"
     assert report.metrics == {"auc": 0.75, "epochs": 5}
     assert stream(report) == "report\n"

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.errors import LeptonError, ReportError
 from lepton_nb.reports.parameters import Parameter, check, read
+from lepton_nb.reports.secrets import secretive
 from lepton_nb.reports.source import read_notebook
 
 
@@ -31,6 +32,14 @@ def values(known: tuple[Parameter, ...] | None, query: str) -> dict[str, Any]:
             f"parameter {name!r} is given more than once; give it once" for name in given if names.count(name) > 1
         )
         raise ReportError("; ".join(twice), problems=twice)
+    secret = tuple(
+        f"parameter {one.name!r} is a secret, and cannot be given in an address; leave it to the notebook"
+        for one in known or ()
+        if one.name in given and secretive(one.form)
+    )
+    if secret:
+        # A visitor would choose which file or variable of this machine is read.
+        raise ReportError("; ".join(secret), problems=secret)
     return check(known, given, text=True)
 
 
