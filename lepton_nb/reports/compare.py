@@ -71,13 +71,7 @@ def environment(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Diff
     before, after = was.get("versions", {}), now.get("versions", {})
     if before.get("python") != after.get("python"):
         yield _changed("python", "version", before.get("python"), after.get("python"))
-    listed = [side.get("packages", {}).get("installed") for side in (was, now)]
-    if None in listed:
-        # A report of an earlier version knows the versions of a few.
-        own = ("lepton_nb", "python", "platform")
-        listed = [{name: version for name, version in side.items() if name not in own} for side in (before, after)]
-        listed = [{name: side.get(name) for name in before if name in listed[0]} for side in listed]
-    yield from _values("package", listed[0] or {}, listed[1] or {})
+    yield from _values("package", *_packages(was, now))
     locks = [side.get("packages", {}).get("lock") for side in (was, now)]
     if None not in locks and locks[0] != locks[1]:
         yield _changed("lock", locks[0]["path"], locks[0]["sha256"][:12], locks[1]["sha256"][:12])
@@ -89,6 +83,17 @@ def environment(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Diff
     machines = [side.get("machine") or {} for side in (was, now)]
     if all(machines):
         yield from _values("machine", machines[0], machines[1])
+
+
+def _packages(was: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Versions by name; of two manifests of which one knows only a few packages, of those that both know."""
+    listed = [side.get("packages", {}).get("installed") for side in (was, now)]
+    if None not in listed:
+        return listed[0], listed[1]
+    own = ("lepton_nb", "python", "platform")
+    few = [side.get("versions", {}) if found is None else found for side, found in zip((was, now), listed, strict=True)]
+    names = {name for name in few[0].keys() & few[1].keys() if name not in own}
+    return {name: few[0][name] for name in names}, {name: few[1][name] for name in names}
 
 
 def results(

@@ -192,16 +192,16 @@ class _Place:
         return cls(folder / kept.notebook.name, source, words, ())
 
     def plan(self, manifest: Mapping[str, Any], scratch: Path, output: Path, timeout_s: float | None) -> Plan:
-        """The second run, in the notebook's own folder."""
+        """The second run, in the notebook's own folder; no ledger hears of it."""
         import nbformat
 
         if self.node is None:
             values = _parameters(manifest, self.path)
-            return plan(self.path, values, output=output, timeout_s=timeout_s)
+            return replace(plan(self.path, values, output=output, timeout_s=timeout_s), ledger=None)
         copy = scratch / self.path.name
         nbformat.write(self.node, copy)
         made = plan(copy, _parameters(manifest, copy), output=output, timeout_s=timeout_s)
-        return replace(made, source=self.path)
+        return replace(made, source=self.path, ledger=None)
 
 
 def _candidates(name: str, folder: Path) -> Iterator[Path]:

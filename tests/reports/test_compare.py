@@ -7,6 +7,7 @@ from kept_reports import figure_output, keep_report, printed
 from nbformat.v4 import new_code_cell, new_output
 
 import lepton_nb as lnb
+from lepton_nb.reports.compare import environment
 from lepton_nb.reports.steady import sha256, steady
 from lepton_nb.reports.structure import changes
 from lepton_nb.reports.tolerance import Tolerance, parse
@@ -76,6 +77,12 @@ def test_metrics_are_the_same_within_their_tolerance(kept):
     ]
     wide = {"auc": 0.01, "rows": Tolerance(relative=0.2)}
     assert [text for _, text in found(one, far, tolerance=wide)] == ["loss: NaN against 1.0"]
+
+
+def test_reports_of_earlier_versions_are_compared_by_what_they_know():
+    was = {"versions": {"lepton_nb": "0.1", "python": "3.11.1", "polars": "1.0", "torch": None}}
+    now = {"versions": {"python": "3.11.1"}, "packages": {"installed": {"polars": "2.0", "other": "1"}, "lock": None}}
+    assert [str(one) for one in environment(was, now)] == ["package polars: 1.0 against 2.0"]
 
 
 def test_a_tolerance_is_absolute_relative_or_both():

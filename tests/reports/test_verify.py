@@ -2,6 +2,8 @@ import json
 import shutil
 
 import pytest
+from cryptography.hazmat.primitives import serialization as forms
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from notebook_files import write_notebook
 
 import lepton_nb as lnb
@@ -145,6 +147,26 @@ def test_without_a_run_inputs_and_sources_are_checked(checkout, capsys):
     assert "input rows.json: 9 bytes against 3" in said
     assert "input table.csv: is missing" in said
     assert "source helper.py: other content" in said
+
+
+def test_a_failure_is_reproduced_too_and_signed_all_the_same(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    key = ed25519.Ed25519PrivateKey.generate()
+    form = (forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
+    (tmp_path / "key").write_bytes(key.private_bytes(*form))
+    public = (forms.Encoding.OpenSSH, forms.PublicFormat.OpenSSH)
+    (tmp_path / "key.pub").write_bytes(key.public_key().public_bytes(*public) + b" ann")
+    write_notebook(tmp_path / "n.ipynb", "print(sorted(globals()))", "1 / 0")
+    assert main(["report", "run", "n.ipynb", "-o", "out", "--sign", "key"]) == 1
+    printed = json.loads((tmp_path / "out" / "n.ipynb").read_text())["cells"][0]["outputs"][0]["text"]
+    assert "watch" not in "".join(printed)
+    (tmp_path / "n.ipynb").unlink()
+    capsys.readouterr()
+    assert main(["report", "verify", "out", "--signature", "key.pub", "--keep", "again"]) == 0
+    assert capsys.readouterr().out == (
+        "reproduced: out\nsigned by ann\nran the code that the report keeps, in ., for n.ipynb is not here\n"
+    )
+    assert json.loads((tmp_path / "again" / "manifest.json").read_text())["failure"]["ename"] == "ZeroDivisionError"
 
 
 def test_two_reports_are_compared_on_the_command_line(checkout, capsys):
