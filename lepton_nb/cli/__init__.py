@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
-from lepton_nb.cli import report_schedule
+from lepton_nb.cli import report_history, report_schedule, report_sweep, report_verify
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -75,11 +75,23 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", metavar="DIR", help="folder of the report; default: reports/out/NAME-TIME")
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
+    run.add_argument(
+        "--format", dest="formats", default="", metavar="FORMAT,...",
+        help="some of html, notebook (both are always written), markdown, pdf",
+    )  # fmt: skip
+    run.add_argument("--sign", metavar="KEY", help="sign the report with this private key: OpenSSH's form, or PEM")
+    run.add_argument(
+        "--sign-passphrase", metavar="REFERENCE", help="of an encrypted key: env:NAME or file:PATH, where it is"
+    )
+    run.add_argument("--ledger", metavar="FILE", help="enter the run there; default: reports/out/ledger.sqlite")
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
     report_schedule.add(reports)
+    report_verify.add(reports)
+    report_history.add(reports)
+    report_sweep.add(reports, _SHIELD)
     return top
 
 
@@ -165,6 +177,10 @@ def _report_run(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
+        formats=arguments.formats,
+        sign=arguments.sign,
+        sign_passphrase=arguments.sign_passphrase,
+        ledger=arguments.ledger,
     )
 
 

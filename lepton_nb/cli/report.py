@@ -10,6 +10,7 @@ from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
+from lepton_nb.reports.formats import DEFAULT
 from lepton_nb.reports.parameters import HOW_TO_TAG, read
 from lepton_nb.reports.place import HTML_NAME
 from lepton_nb.reports.run import load, plan, show
@@ -30,14 +31,29 @@ def run(
     output: str | None,
     show_code: bool,
     timeout_s: float | None,
+    formats: str = "",
+    sign: str | None = None,
+    sign_passphrase: str | None = None,
+    ledger: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
     if len(given) < len(parameters):
         names = [name for name, _ in parameters]
         raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
-    planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s)
-    with _signals_raise():
+    planned = plan(
+        notebook,
+        given,
+        text=True,
+        output=output,
+        show_code=show_code,
+        timeout_s=timeout_s,
+        formats=formats or DEFAULT,
+        ledger=ledger,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    with signals_raise():
         try:
             report = show(planned)
         except Signalled as signalled:
@@ -47,6 +63,8 @@ def run(
             return 128 + signalled.number
     for name, value in report.metrics.items():
         say(f"{name}: {value}")
+    for note in report.notes:
+        tell(f"lepton-nb: {note}")
     say(f"report: {report.html}")
     return 0
 
@@ -67,7 +85,7 @@ def params(notebook: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
     raised = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lepton_nb.background import Control
+from lepton_nb.reports.gate import Gate
 from lepton_nb.reports.guard import Mark
 from lepton_nb.reports.injection import inject, injected
 from lepton_nb.reports.kernel import ReportKernel
@@ -81,12 +83,14 @@ def execute(
     mark: Mark,
     timeout_s: float | None,
     control: Control,
+    gate: Gate | None = None,
 ) -> Outcome:
     """Run `notebook` (nbformat 4 node) with `parameters` injected, and end its kernel whatever happens.
 
     The kernel carries `mark`, and what carries it is ended too. An error in a cell, a dead kernel, the time limit
     and a stop are outcomes, not exceptions. Progress is emitted through `control`, one event a cell, with the
-    cell's heading.
+    cell's heading. The first cell waits at the `gate`, if there is one, while the kernel starts; the time limit counts
+    from then on.
     """
     import papermill
     from jupyter_core.utils import ensure_event_loop
@@ -95,7 +99,7 @@ def execute(
     loop = ensure_event_loop()
     interruption = _Interruption(loop)
     control.on_stop(lambda: interruption.request("stop"))
-    timer = loop.call_later(timeout_s, interruption.request, "timeout") if timeout_s is not None else None
+    timer = None
     kernel = ReportKernel(source.parent, log, records, mark)
     watch = _Watch(control)
     error: BaseException | None = None
@@ -104,20 +108,23 @@ def execute(
     inject(filled, parameters)
     try:
         kernel.start()
-        papermill.execute_notebook(
-            filled,
-            None,
-            kernel_name="python3",
-            language="python",
-            progress_bar=False,
-            request_save_on_cell_execute=False,
-            autosave_cell_every=0,
-            start_timeout=KERNEL_START_S,
-            iopub_timeout=OUTPUTS_S,
-            km=kernel,
-            on_notebook_start=watch.begin,
-            on_cell_start=watch.cell,
-        )
+        with gate.passed(control) if gate is not None else contextlib.nullcontext():
+            if timeout_s is not None:
+                timer = loop.call_later(timeout_s, interruption.request, "timeout")
+            papermill.execute_notebook(
+                filled,
+                None,
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                request_save_on_cell_execute=False,
+                autosave_cell_every=0,
+                start_timeout=KERNEL_START_S,
+                iopub_timeout=OUTPUTS_S,
+                km=kernel,
+                on_notebook_start=watch.begin,
+                on_cell_start=watch.cell,
+            )
     except (Exception, asyncio.CancelledError) as raised:
         error = raised
     finally:

@@ -13,7 +13,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 
 from lepton_nb.environment import MODE_VARIABLE
-from lepton_nb.reports import guard
+from lepton_nb.reports import facts, guard, witness
 from lepton_nb.reports.channel import Client
 from lepton_nb.reports.record import RECORD_VARIABLE
 
@@ -47,6 +47,7 @@ class ReportKernel(AsyncKernelManager):
         """Start the process; its working folder is the notebook's own, as in JupyterLab."""
         environment = {key: value for key, value in os.environ.items() if key not in ("JPY_SESSION_NAME",)}
         environment |= {MODE_VARIABLE: "report", RECORD_VARIABLE: str(self._records)}
+        environment[witness.VARIABLE] = str(facts.beside(self._records))
         environment[self._mark.variable] = self._mark.folder
         with open(self._log, "ab") as log:
             run_sync(self.start_kernel)(
@@ -54,7 +55,7 @@ class ReportKernel(AsyncKernelManager):
                 cwd=str(self._folder),
                 stdout=log,
                 stderr=log,
-                extra_arguments=["--HistoryManager.hist_file=:memory:"],
+                extra_arguments=["--HistoryManager.hist_file=:memory:", *witness.arguments()],
             )
 
     def client(self, **options: Any) -> Any:

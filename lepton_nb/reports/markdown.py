@@ -27,7 +27,8 @@ class Heading:
 
 # Anchors that the page has besides those of headings; figures' hold a colon, which no heading's does.
 FAILED_ANCHOR = "failed-cell"
-TAKEN = ("content", FAILED_ANCHOR)
+RECORDED_ANCHOR = "recorded"
+TAKEN = ("content", "plotly-js", "code-switch", FAILED_ANCHOR, RECORDED_ANCHOR)
 
 
 class Markdown:

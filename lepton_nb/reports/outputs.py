@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lepton_nb.reports.drawing import in_words, plain, types, types_in_html
 from lepton_nb.reports.markdown import Markdown
 from lepton_nb.reports.offline import offline
 from lepton_nb.reports.terminal import settle
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 
 _NONE: Mapping[str, Any] = {}
 
@@ -24,8 +26,9 @@ Kind = Literal["prose", "code", "figure", "html", "image", "text", "note", "stdo
 class Block:
     """A piece of the page. `html` is trusted: rendered by us, or an output of the notebook that was run.
 
-    For a figure `json` is its specification, safe inside a script element, and `label` its title. `size` is the
-    style of an image that has one.
+    For a figure `json` is its specification, safe inside a script element, `label` its title, and `text` what it shows
+    in words. `traces` are the types of traces that it draws with plotly.js. `size` is the style of an image that has
+    one.
     """
 
     kind: Kind
@@ -37,11 +40,12 @@ class Block:
     height: int = 450
     anchor: str = ""
     size: str = ""
+    traces: frozenset[str] = frozenset()
 
     @property
     def needs_plotly(self) -> bool:
         """True when the block draws with plotly.js."""
-        return self.kind == "figure" or (self.kind == "html" and "Plotly.newPlot" in self.html)
+        return self.kind == "figure" or bool(self.traces)
 
 
 def blocks(outputs: list[Any], markdown: Markdown) -> Iterator[Block]:
@@ -72,8 +76,9 @@ def from_bundle(data: Mapping[str, Any], markdown: Markdown, metadata: Mapping[s
     if PLOTLY in data:
         return _figure(data[PLOTLY])
     if "text/html" in data:
-        return Block(kind="html", html=offline(data["text/html"], markdown.folder))
-    for kind in ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp"):
+        html = offline(data["text/html"], markdown.folder)
+        return Block(kind="html", html=html, traces=types_in_html(html))
+    for kind in PICTURES:
         if kind in data:
             return _image(kind, data, metadata.get(kind) or {})
     for kind in ("text/markdown", "text/latex"):
@@ -102,13 +107,16 @@ def script_json(value: Any) -> str:
 
 def _figure(spec: Mapping[str, Any]) -> Block:
     layout = spec.get("layout") or {}
+    data = plain(spec.get("data") or ())
     title = layout.get("title") or ""
     text = str(title.get("text") or "") if isinstance(title, Mapping) else str(title)
     height = layout.get("height")
     return Block(
         kind="figure",
-        json=script_json({key: spec[key] for key in ("data", "layout", "frames", "config") if key in spec}),
-        label=re.sub(r"<[^>]+>", " ", text).strip() or "Figure",
+        json=script_json({"data": data} | {key: spec[key] for key in ("layout", "frames", "config") if key in spec}),
+        text=in_words(data, layout),
+        traces=types([*data, *(trace for frame in spec.get("frames") or () for trace in frame.get("data") or ())]),
+        label=" ".join(re.sub(r"<[^>]+>", " ", text).split()) or "Figure",
         height=int(height) if isinstance(height, (int, float)) else 450,
     )
 

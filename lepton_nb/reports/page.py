@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lepton_nb.reports.markdown import FAILED_ANCHOR, Markdown
+from lepton_nb.reports.drawing import library
+from lepton_nb.reports.markdown import FAILED_ANCHOR, RECORDED_ANCHOR, Heading, Markdown
 from lepton_nb.reports.outputs import Block, blocks
+from lepton_nb.reports.recorded import of_manifest
 
 # Tags of Markdown cells: words on buttons are of no use in a report, nor in an app those on what came of it all.
 LIVE_ONLY, REPORT_ONLY = "live-only", "report-only"
@@ -20,7 +22,7 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     """The HTML of an executed notebook (nbformat 4 node); relative images are read from `folder`.
 
     The title is the notebook's first heading, or its file's name. Code is left out unless `show_code`, and Markdown
-    cells tagged `live-only` in any case.
+    cells tagged `live-only` in any case. What cells recorded, as the manifest holds it, comes first.
     """
     import jinja2
 
@@ -29,6 +31,10 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     for cell in notebook.cells:
         content.extend(_cell(cell, markdown, show_code=show_code))
     content = _anchored(content)
+    recorded = of_manifest(manifest)
+    headings = [heading for heading in markdown.headings if heading.level <= 3]
+    if recorded and headings:
+        headings.insert(0, Heading(2, "Recorded", RECORDED_ANCHOR))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("lepton_nb.reports", "templates"),
         autoescape=True,
@@ -38,28 +44,38 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
     )
     return environment.get_template("report.html.j2").render(
         title=markdown.title or Path(manifest["notebook"]["path"]).stem,
-        headings=[heading for heading in markdown.headings if heading.level <= 3],
+        headings=headings,
+        recorded=recorded,
+        recorded_anchor=RECORDED_ANCHOR,
         blocks=content,
         manifest=manifest,
         failed_anchor=FAILED_ANCHOR if any(block.anchor == FAILED_ANCHOR for block in content) else "",
-        plotly_js=_plotly_js() if any(block.needs_plotly for block in content) else "",
+        library=library((block.label or "Figure", block.traces) for block in content if block.needs_plotly),
+        has_code=any(block.kind == "code" for block in content),
         code_css=_code_css(),
     )
 
 
 def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
+    source, outputs = visible(cell, show_code=show_code)
+    if cell.cell_type == "markdown":
+        return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))] if source else []
+    code = [Block(kind="code", html=_highlighted(cell.source))] if source else []
+    return [*code, *blocks(outputs, markdown)]
+
+
+def visible(cell: Any, *, show_code: bool) -> tuple[bool, list[Any]]:
+    """Whether a report shows the source of a cell, and which of its outputs."""
     tags = {tag.replace("_", "-") for tag in cell.metadata.get("tags", [])}
-    if cell.cell_type == "markdown" and not tags & {LIVE_ONLY, REMOVED}:
-        return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
+    if cell.cell_type == "markdown":
+        return not tags & {LIVE_ONLY, REMOVED}, []
     if cell.cell_type != "code":
-        return []
+        return False, []
     outputs = cell.get("outputs", [])
     if tags & {REMOVED, SILENT}:
         # An error is told all the same: it may be why the report ends here.
         outputs = [output for output in outputs if output.output_type == "error"]
-    shown = show_code and REMOVED not in tags and cell.source.strip()
-    code = [Block(kind="code", html=_highlighted(cell.source))] if shown else []
-    return [*code, *blocks(outputs, markdown)]
+    return bool(show_code and REMOVED not in tags and cell.source.strip()), outputs
 
 
 def _anchored(content: list[Block]) -> list[Block]:
@@ -73,13 +89,6 @@ def _anchored(content: list[Block]) -> list[Block]:
             block = replace(block, anchor=f"figure:{index + 1}")
         named.append(block)
     return named
-
-
-def _plotly_js() -> str:
-    from plotly.offline import get_plotlyjs
-
-    # An end tag inside the library's strings would end the script element.
-    return str(get_plotlyjs()).replace("</script", "<\\/script")
 
 
 def _highlighted(source: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +16,10 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports import ledger as ledgers
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -26,12 +32,16 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
-from lepton_nb.reports.values import Scalar
+from lepton_nb.reports.values import jsonable
 
 if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
+    from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
+    from lepton_nb.reports.recorded import Metric, Records
+    from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -45,7 +55,22 @@ class Report:
     notebook: Path
     manifest: Path
     status: ReportStatus
-    metrics: Mapping[str, Scalar] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -56,7 +81,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -65,6 +91,10 @@ def report(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -72,7 +102,15 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
+
+    sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
+    sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
+
+    The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
+    that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
 
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
@@ -81,7 +119,18 @@ def report(
     `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
     report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    planned = plan(
+        notebook,
+        parameters,
+        output=output,
+        timeout_s=timeout_s,
+        show_code=show_code,
+        formats=formats,
+        ledger=ledger,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
+    )
+    return show(planned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,19 +144,47 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    signer: Signer | None = None
+    ledger: Path | None = None
+    parent: str | None = None
+    slot: str | None = None
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def run(self) -> BackgroundRun[Report]:
-        """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
-        return BackgroundRun(self._make, name=self.source.stem)
+    def run(self, gate: Gate | None = None) -> BackgroundRun[Report]:
+        """The run that makes the report, not yet started. Its result is the report, finished or cancelled.
 
-    def _make(self, control: Control) -> Report:
+        gate: where its cells wait for their turn; the kernel starts before.
+        """
+        return BackgroundRun(lambda control: self._make(control, gate), name=self.source.stem)
+
+    def _make(self, control: Control, gate: Gate | None) -> Report:
+        from lepton_nb.reports import manifest as manifests
+        from lepton_nb.reports.entry import Entry
+
+        entry = Entry(self.ledger, self.id)
+        entry.begin(
+            notebook=manifests.place(self.source),
+            parameters={name: jsonable(value) for name, value in self.values.items()},
+            folder=self.output,
+            parent=self.parent,
+            slot=self.slot,
+        )
+        try:
+            made, folder, notes = self._write_whole(work_folder(self.output), control, gate)
+        except BaseException:
+            entry.end("failed", {}, None, None)
+            raise
+        entry.end(made.outcome.status, made.manifest["metrics"], None, folder)
+        return _finish(made, folder, self.source, self.timeout_s, notes)
+
+    def _write_whole(self, work: Path, control: Control, gate: Gate | None) -> tuple[_Made, Path, tuple[str, ...]]:
         from lepton_nb.reports.guard import guarded
 
-        work = work_folder(self.output)
         with guarded(work) as mark:
-            made = self._execute(work, mark, control)
+            made = self._execute(work, mark, control, gate)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -116,13 +193,18 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        return made, folder, notes
 
-    def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
+    def _execute(self, work: Path, mark: Mark, control: Control, gate: Gate | None) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
-        from lepton_nb.reports.record import read_records
+        from lepton_nb.reports.facts import beside, read_facts
+        from lepton_nb.reports.inputs import Inputs
+        from lepton_nb.reports.machine import Meter
+        from lepton_nb.reports.recorded import collect
 
+        named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
+        inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
         outcome = execute(
@@ -134,9 +216,11 @@ class Plan:
             mark=mark,
             timeout_s=self.timeout_s,
             control=control,
+            gate=gate,
         )
-        metrics = read_records(records)
-        records.unlink(missing_ok=True)
+        recorded = collect(records)
+        facts = read_facts(beside(records))
+        beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -146,31 +230,51 @@ class Plan:
             outcome=outcome,
             started=started,
             ended=datetime.now(UTC),
-            metrics=metrics,
+            metrics=recorded.typed,
+            facts=facts,
+            inputs=inputs,
+            used=meter.read(),
         )
-        return _Made(outcome, metrics, manifest)
+        manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
+        return _Made(outcome, recorded, manifest, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
+        tables = [folder / name for name in made.recorded.files()]
+        for table in tables:
+            if folder != made.work:
+                shutil.copy(made.work / table.name, table)
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, folder / LOG_NAME)
-        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
+        manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
     """What a run gave, before it is written."""
 
     outcome: Outcome
-    metrics: Mapping[str, Scalar]
+    recorded: Records
     manifest: Mapping[str, Any]
+    # Where the kernel left its log and the files of tables.
+    work: Path
 
 
 def plan(
@@ -181,12 +285,20 @@ def plan(
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
+    parent: str | None = None,
+    slot: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
     node = load(source)
     if timeout_s is not None and not timeout_s > 0:
         raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    wanted = check_formats(formats)
+    signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     values = check(declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -202,6 +314,11 @@ def plan(
         output=folder,
         timeout_s=timeout_s,
         show_code=show_code,
+        formats=wanted,
+        signer=signer,
+        ledger=ledgers.find(folder, DEFAULT_FOLDER, ledger),
+        parent=parent,
+        slot=slot,
     )
 
 
@@ -227,19 +344,20 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
         notebook=folder / source.name,
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
-        metrics=made.metrics,
+        metrics=made.recorded.metrics,
+        notes=notes,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
+    result = _report(made, folder, source, notes)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result

@@ -19,7 +19,7 @@ from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, ReportError
 from lepton_nb.events import Status
 from lepton_nb.reports.definition import MOST_MISSED, Definition, Schedule
-from lepton_nb.reports.manifest import sha256
+from lepton_nb.reports.inputs import sha256
 from lepton_nb.reports.notify import deliver, message
 from lepton_nb.reports.place import MANIFEST_NAME
 from lepton_nb.reports.slots import Notice, Slot, Slots
@@ -221,6 +221,9 @@ class Scheduler:
             output=folder,
             timeout_s=definition.timeout_s,
             show_code=definition.outputs.show_code,
+            formats=definition.outputs.formats,
+            ledger=self.slots.path,
+            slot=slot.slot.isoformat(),
         ).run()
 
 

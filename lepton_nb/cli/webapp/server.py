@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from jupyter_core.paths import jupyter_path
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.utils import url_path_join
 from nbclient.exceptions import CellExecutionError, DeadKernelError
@@ -26,6 +27,7 @@ from voila.execute import VoilaExecutor
 
 from lepton_nb.cli.serve import jupyter_environment
 from lepton_nb.cli.webapp import handlers, parameters
+from lepton_nb.cli.webapp.extensions import left_out
 from lepton_nb.cli.webapp.kernels import TOKEN
 from lepton_nb.cli.webapp.watch import BEAT_S, Watch
 
@@ -193,6 +195,7 @@ def _options(spec: AppSpec) -> list[str]:
         "--VoilaConfiguration.show_tracebacks=True",
         "--VoilaConfiguration.kernel_spec_manager_class=lepton_nb.reports.kernel.ThisPython",
         "--VoilaConfiguration.multi_kernel_manager_class=lepton_nb.cli.webapp.kernels.Kernels",
+        *(f"--VoilaConfiguration.extension_denylist={name}" for name in left_out(jupyter_path("labextensions"))),
         "--VoilaExporter.markdown_renderer_class=lepton_nb.cli.webapp.markdown.WithFormulas",
         *transport,
         "--AsyncKernelManager.client_factory=lepton_nb.reports.channel.Client",
