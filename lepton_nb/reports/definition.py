@@ -9,9 +9,9 @@ from typing import Any
 
 from lepton_nb.errors import ReportError, hint
 from lepton_nb.reports.definition_file import Document, read
+from lepton_nb.reports.formats import FORMATS
 from lepton_nb.reports.schedule_times import Cron
 
-FORMATS = ("html", "notebook", "markdown", "pdf")
 EVENTS = ("failure", "recovery")
 MISSED = ("once", "all", "skip")
 ENCRYPTIONS = ("starttls", "tls", "none")

@@ -221,6 +221,9 @@ class Scheduler:
             output=folder,
             timeout_s=definition.timeout_s,
             show_code=definition.outputs.show_code,
+            formats=definition.outputs.formats,
+            ledger=self.slots.path,
+            slot=slot.slot.isoformat(),
         ).run()
 
 

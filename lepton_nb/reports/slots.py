@@ -264,7 +264,9 @@ class Slots:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)) as database:
-                database.execute("PRAGMA journal_mode = WAL")
+                with contextlib.suppress(sqlite3.OperationalError):
+                    # Another process may be doing the same, for which this one statement does not wait.
+                    database.execute("PRAGMA journal_mode = WAL")
                 database.execute("BEGIN IMMEDIATE" if write else "BEGIN")
                 try:
                     yield database
