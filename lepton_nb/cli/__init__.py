@@ -74,6 +74,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", metavar="DIR", help="folder of the report; default: reports/out/NAME-TIME")
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
+    run.add_argument("--cell-timeout-s", type=float, metavar="S", help="stop the run when a cell takes longer")
+    run.add_argument(
+        "--resume", metavar="FOLDER",
+        help="take parameters, and outputs of cells tagged once, from the failed report in this folder",
+    )  # fmt: skip
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
@@ -163,6 +168,8 @@ def _report_run(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
+        cell_timeout_s=arguments.cell_timeout_s,
+        resume=arguments.resume,
     )
 
 

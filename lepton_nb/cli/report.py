@@ -30,13 +30,24 @@ def run(
     output: str | None,
     show_code: bool,
     timeout_s: float | None,
+    cell_timeout_s: float | None = None,
+    resume: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
     if len(given) < len(parameters):
         names = [name for name, _ in parameters]
         raise ReportError(f"parameter {next(n for n in names if names.count(n) > 1)!r} is given twice; give it once")
-    planned = plan(notebook, given, text=True, output=output, show_code=show_code, timeout_s=timeout_s)
+    planned = plan(
+        notebook,
+        given,
+        text=True,
+        output=output,
+        show_code=show_code,
+        timeout_s=timeout_s,
+        cell_timeout_s=cell_timeout_s,
+        resume=resume,
+    )
     with _signals_raise():
         try:
             report = show(planned)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.execute import Outcome, ReportStatus
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
+    from lepton_nb.reports.resume import Earlier
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -65,6 +66,8 @@ def report(
     *,
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
+    cell_timeout_s: float | None = None,
+    resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
     **parameters: Any,
 ) -> Report:
@@ -75,14 +78,28 @@ def report(
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
     failed; if something else has come there by then, beside it, under the next free name.
 
+    `resume` is the folder of a report that failed or was cancelled: its parameters are taken, cells before the failed
+    one run again for their variables, but those tagged `once` do not, and their outputs are taken over. Raises
+    ReportError naming all that has changed since: such cells, parameters, packages, input files.
+
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
-    the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
-    the partial report. Raises it when the report cannot be written, such as to a full disk, with `output` and
-    `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
-    report, marked cancelled, and raises KeyboardInterrupt.
+    the whole run) or `cell_timeout_s` (for each cell) is over, with `cell` (counted from 0 in the given notebook),
+    `ename`, `evalue` and `report`, the partial report. Raises it when the report cannot be written, such as to a full
+    disk, with `output` and `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C
+    keeps the partial report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(plan(notebook, parameters, output=output, timeout_s=timeout_s, show_code=show_code))
+    return show(
+        plan(
+            notebook,
+            parameters,
+            output=output,
+            timeout_s=timeout_s,
+            cell_timeout_s=cell_timeout_s,
+            resume=resume,
+            show_code=show_code,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +113,8 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    cell_timeout_s: float | None = None
+    resume: Earlier | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -134,6 +153,8 @@ class Plan:
             records=records,
             mark=mark,
             timeout_s=self.timeout_s,
+            cell_timeout_s=self.cell_timeout_s,
+            resume=self.resume,
             control=control,
         )
         recorded = collect(records)
@@ -148,7 +169,11 @@ class Plan:
             ended=datetime.now(UTC),
             metrics=recorded.typed,
         )
-        return _Made(outcome, recorded, {**manifest, "tables": recorded.tables}, work)
+        manifest["tables"] = recorded.tables
+        if self.resume is not None:
+            manifest["parent"] = self.resume.manifest.get("id")
+            manifest["resumed"] = {"kept_cells": sorted(self.resume.kept)}
+        return _Made(outcome, recorded, manifest, work)
 
     def _write(self, made: _Made, folder: Path) -> None:
         """Write the report's files into `folder`, where the kernel's log is, if there is one."""
@@ -186,15 +211,25 @@ def plan(
     text: bool = False,
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
+    cell_timeout_s: float | None = None,
+    resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
     node = load(source)
-    if timeout_s is not None and not timeout_s > 0:
-        raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    for name, limit_s in (("timeout_s", timeout_s), ("cell_timeout_s", cell_timeout_s)):
+        if limit_s is not None and not limit_s > 0:
+            raise ReportError(f"{name} must be more than 0 seconds, not {limit_s}", **{name: limit_s})
     declared = read(node)
-    values = check(declared, parameters, text=text)
+    before = None
+    if resume is None:
+        values = check(declared, parameters, text=text)
+    else:
+        from lepton_nb.reports.resume import earlier
+
+        folder = Path(resume).expanduser().absolute()
+        before, values = earlier(folder, source, node, declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
@@ -207,6 +242,8 @@ def plan(
         values=values,
         output=folder,
         timeout_s=timeout_s,
+        cell_timeout_s=cell_timeout_s,
+        resume=before,
         show_code=show_code,
     )
 
