@@ -27,9 +27,13 @@ if TYPE_CHECKING:
         WindowError,
         WindowWarning,
     )
+    from lepton_nb.reports.diff import report_diff
+    from lepton_nb.reports.facts import record_input, record_seed
     from lepton_nb.reports.limits import Between
     from lepton_nb.reports.record import record
     from lepton_nb.reports.run import report
+    from lepton_nb.reports.tolerance import Tolerance
+    from lepton_nb.reports.verify import report_verify
     from lepton_nb.training import models
     from lepton_nb.training.saved import load
     from lepton_nb.training.sweep import sweep
@@ -77,6 +81,7 @@ _NAMES = {
     "LeptonError": "lepton_nb.errors",
     "LiveChart": "lepton_nb.widgets.chart",
     "ReportError": "lepton_nb.errors",
+    "Tolerance": "lepton_nb.reports.tolerance",
     "TrainingError": "lepton_nb.errors",
     "TrainingPanel": "lepton_nb.widgets.training_panel",
     "WindowError": "lepton_nb.errors",
@@ -95,7 +100,11 @@ _NAMES = {
     "prepare": "lepton_nb.data.prepare",
     "quantile": "lepton_nb.windowing.functions",
     "record": "lepton_nb.reports.record",
+    "record_input": "lepton_nb.reports.facts",
+    "record_seed": "lepton_nb.reports.facts",
     "report": "lepton_nb.reports.run",
+    "report_diff": "lepton_nb.reports.diff",
+    "report_verify": "lepton_nb.reports.verify",
     "rows": "lepton_nb.windowing.functions",
     "std": "lepton_nb.windowing.functions",
     "sum": "lepton_nb.windowing.functions",
@@ -111,6 +120,7 @@ __all__ = [  # noqa: RUF022
     "count", "sum", "mean", "min", "max", "var", "std", "first", "last", "quantile", "distinct", "top_k", "rows",
     "custom",
     "prepare", "train", "sweep", "load", "models", "figures", "report", "record", "mode",
+    "report_verify", "report_diff", "record_input", "record_seed", "Tolerance",
     "Between", "Duration",
     "LiveChart", "ClusterPanel", "TrainingPanel", "WindowPanel", "Dashboard",
     "LeptonError", "ClusterError", "DataError", "TrainingError", "WindowError", "ReportError", "WindowWarning",

@@ -6,6 +6,7 @@ All run the same notebook in a kernel of the same kind and leave the executed no
 from __future__ import annotations
 
 import logging
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,24 @@ TRIVIAL, LARGE, LARGE_BYTES = 300, 100, 100_000
 FEW_ROUNDS = 2
 
 
-def trivial(work: Path, targets: Targets, *, rounds: int) -> None:
+def trivial(targets: Targets, *, rounds: int) -> None:
     """300 cells such as `x = 1`."""
     cells = [f"x = {number}" for number in range(TRIVIAL)]
-    _compare(f"{TRIVIAL} trivial cells", cells, work, targets, rounds, 1.1)
+    _compare(f"{TRIVIAL} trivial cells", cells, targets, rounds, 1.1)
 
 
-def outputs(work: Path, targets: Targets, *, rounds: int) -> None:
+def outputs(targets: Targets, *, rounds: int) -> None:
     """100 cells that print 100 kB each."""
     cells = [f"print(('{number:02}' + 'x' * 97 + '\\n') * {LARGE_BYTES // 100})" for number in range(LARGE)]
-    _compare(f"{LARGE} cells with {LARGE_BYTES // 1000} kB each", cells, work, targets, rounds, 1.15)
+    _compare(f"{LARGE} cells with {LARGE_BYTES // 1000} kB each", cells, targets, rounds, 1.15)
 
 
-def _compare(what: str, cells: list[str], work: Path, targets: Targets, rounds: int, limit: float) -> None:
+def _compare(what: str, cells: list[str], targets: Targets, rounds: int, limit: float) -> None:
+    with tempfile.TemporaryDirectory(prefix="lepton-nb-reports-") as folder:
+        _compare_in(Path(folder), what, cells, targets, rounds, limit)
+
+
+def _compare_in(work: Path, what: str, cells: list[str], targets: Targets, rounds: int, limit: float) -> None:
     source = work / "source.ipynb"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     made = new_notebook(cells=[new_code_cell(cell) for cell in cells], metadata={"kernelspec": kernel})

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lepton_nb._version import __version__
+from lepton_nb.cli import report_verify
 from lepton_nb.cli.output import tell
 from lepton_nb.errors import LeptonError
 
@@ -79,10 +80,19 @@ def parser() -> argparse.ArgumentParser:
         "--resume", metavar="FOLDER",
         help="take parameters, and outputs of cells tagged once, from the failed report in this folder",
     )  # fmt: skip
+    run.add_argument(
+        "--format", dest="formats", default="", metavar="FORMAT,...",
+        help="some of html, notebook (both are always written), markdown, pdf",
+    )  # fmt: skip
+    run.add_argument("--sign", metavar="KEY", help="sign the report with this private key: OpenSSH's form, or PEM")
+    run.add_argument(
+        "--sign-passphrase", metavar="REFERENCE", help="of an encrypted key: env:NAME or file:PATH, where it is"
+    )
     run.set_defaults(run=_report_run)
     params = reports.add_parser("params", help="say which parameters a notebook takes, with their types and limits")
     params.add_argument("notebook", metavar="NOTEBOOK")
     params.set_defaults(run=_report_params)
+    report_verify.add(reports)
     return top
 
 
@@ -170,6 +180,9 @@ def _report_run(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout_s,
         cell_timeout_s=arguments.cell_timeout_s,
         resume=arguments.resume,
+        formats=arguments.formats,
+        sign=arguments.sign,
+        sign_passphrase=arguments.sign_passphrase,
     )
 
 

@@ -10,6 +10,7 @@ from types import FrameType
 
 from lepton_nb.cli.output import say, tell
 from lepton_nb.errors import ReportError
+from lepton_nb.reports.formats import DEFAULT
 from lepton_nb.reports.parameters import HOW_TO_TAG, read
 from lepton_nb.reports.place import HTML_NAME
 from lepton_nb.reports.run import load, plan, show
@@ -32,6 +33,9 @@ def run(
     timeout_s: float | None,
     cell_timeout_s: float | None = None,
     resume: str | None = None,
+    formats: str = "",
+    sign: str | None = None,
+    sign_passphrase: str | None = None,
 ) -> int:
     """Make a report; SIGINT, SIGTERM and SIGHUP keep the partial report and give the status 128 + signal."""
     given = dict(parameters)
@@ -47,8 +51,11 @@ def run(
         timeout_s=timeout_s,
         cell_timeout_s=cell_timeout_s,
         resume=resume,
+        formats=formats or DEFAULT,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
     )
-    with _signals_raise():
+    with signals_raise():
         try:
             report = show(planned)
         except Signalled as signalled:
@@ -58,6 +65,8 @@ def run(
             return 128 + signalled.number
     for name, value in report.metrics.items():
         say(f"{name}: {value}")
+    for note in report.notes:
+        tell(f"lepton-nb: {note}")
     say(f"report: {report.html}")
     return 0
 
@@ -78,7 +87,7 @@ def params(notebook: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_raise() -> Iterator[None]:
+def signals_raise() -> Iterator[None]:
     """Raise Signalled at the first signal that asks to end; a second Ctrl-C does so again, in a hurry."""
     raised = False
 

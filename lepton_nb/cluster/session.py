@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from lepton_nb import announce
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.cluster import cpu, cuda
 from lepton_nb.cluster.choose import Backend, choose, cuda_missing
@@ -81,6 +82,14 @@ class Cluster:
         self._losses: list[WorkerLoss] = []
         # In a thread of its own: Ctrl-C then ends the wait, not a start half done, which is undone when it is over.
         BackgroundRun(self._start, name="cluster-start").start().wait()
+        announce.announce(
+            "cluster",
+            backend=self.backend,
+            workers=choice.workers,
+            threads=spec.threads,
+            memory_bytes=spec.memory_bytes,
+            gpus=len(choice.gpus),
+        )
 
     def _start(self, control: Control) -> None:
         from distributed import Client, Security

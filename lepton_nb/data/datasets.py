@@ -16,6 +16,7 @@ from typing import Literal
 
 import polars as pl
 
+from lepton_nb import announce
 from lepton_nb.data import nexmark as auction_house
 from lepton_nb.data.columns import AIRLINES, AIRPORTS, FLIGHTS, PLANES, SCHEDULED_DEPARTURE, WEATHER, Column
 from lepton_nb.errors import DataError
@@ -105,6 +106,7 @@ def nexmark(events: int = 1_000_000, *, rate: float = 10_000, seed: int = 0) -> 
     channel, URL, padding) are left out. The same seed gives the same events; more events of one seed begin with the
     same ones. Raises DataError for numbers that cannot be.
     """
+    announce.seed("nexmark", seed)
     return auction_house.generate(events, rate, seed)
 
 
@@ -131,6 +133,7 @@ def _table(name: str) -> pl.DataFrame:
 def _read(name: str) -> pl.DataFrame:
     file, columns = _TABLES[name]
     path = _folder() / file
+    announce.read_file(path)
     content = path.read_bytes()
     if file.endswith(".zip"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import polars as pl
 import polars.selectors as cs
 
+from lepton_nb import announce
 from lepton_nb.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def lazy(frame: Frame) -> pl.LazyFrame:
         return frame.lazy()
     paths = paths_of(frame)
     if paths is not None:
-        return _scan(files_of(paths), has_key_folders(paths))
+        files = files_of(paths)
+        for file in files:
+            announce.read_file(file)
+        return _scan(files, has_key_folders(paths))
     if _is_a(frame, "pyarrow", "Table"):
         return _from_arrow(frame).lazy()
     if _is_a(frame, "pandas", "DataFrame"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, overload
 import numpy as np
 import polars as pl
 
+from lepton_nb import announce
 from lepton_nb.data import prepare_stream
 from lepton_nb.data.frames import eager, named
 from lepton_nb.data.labels import classes_of
@@ -134,6 +135,8 @@ def prepare(
         tokens=tokens,
         vocabulary=vocabulary,
     )
+    if time is None:
+        announce.seed("prepare", seed)
     return prepare_stream.prepare(frame, options) if stream else _prepare(frame, options)
 
 

@@ -16,6 +16,8 @@ from lepton_nb.figures import plotly_js
 # Up to so many points a figure for the graphics processor is drawn as the same picture without it: a page can hold only
 # a few of the other kind, and on paper they are coarse.
 PLAIN_POINTS = 20_000
+UNKNOWN = "unknown"
+_USE = re.compile(r"\bPlotly\.\w+\(")
 _CALL = re.compile(r"""Plotly\.(?:newPlot|react)\(\s*(?:"[^"]*"|'[^']*')\s*,\s*""")
 
 
@@ -32,8 +34,10 @@ def library(figures: Iterable[tuple[str, frozenset[str]]]) -> Library | None:
     found = list(figures)
     for title, types in found:
         beyond = sorted(types - plotly_js.TRACES)
+        if UNKNOWN in beyond:
+            return Library(_whole(), "a script of an output draws what cannot be told before")
         if beyond:
-            return Library(_whole(), f"the figure {title!r} is of the type {beyond[0]}")
+            return Library(_whole(), f"the figure {title!r} is of the type {beyond[0]}, which a smaller part lacks")
     return Library(_part()) if found else None
 
 
@@ -51,15 +55,17 @@ def types(data: Iterable[Mapping[str, Any]]) -> frozenset[str]:
 
 
 def types_in_html(html: str) -> frozenset[str]:
-    """The types of the traces in the calls of Plotly that `html` holds; {"?"} when a call cannot be read."""
+    """The types of the traces in the calls of Plotly that `html` holds; UNKNOWN is one when a call cannot be read."""
     found: set[str] = set()
+    if not _USE.search(html):
+        return frozenset()
     for call in _CALL.finditer(html):
         try:
             data, _ = json.JSONDecoder().raw_decode(html, call.end())
             found |= types(data)
         except (ValueError, AttributeError, TypeError):
-            found.add("?")
-    return frozenset(found or {"?"})
+            found.add(UNKNOWN)
+    return frozenset(found or {UNKNOWN})
 
 
 def in_words(data: Sequence[Mapping[str, Any]], layout: Mapping[str, Any]) -> str:

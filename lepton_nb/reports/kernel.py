@@ -14,7 +14,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 from jupyter_core.utils import run_sync
 
 from lepton_nb.environment import MODE_VARIABLE
-from lepton_nb.reports import guard
+from lepton_nb.reports import facts, guard, witness
 from lepton_nb.reports.channel import Client
 from lepton_nb.reports.record import RECORD_VARIABLE
 
@@ -56,14 +56,20 @@ class ReportKernel(AsyncKernelManager):
         environment |= {MODE_VARIABLE: "report", self._mark.variable: self._mark.folder}
         if self._records is not None:
             environment[RECORD_VARIABLE] = str(self._records)
+            environment[witness.VARIABLE] = str(facts.beside(self._records))
         with contextlib.nullcontext() if self._log is None else open(self._log, "ab") as log:
             run_sync(self.start_kernel)(
                 env=environment,
                 cwd=str(self._folder),
                 stdout=log,
                 stderr=log,
-                extra_arguments=["--HistoryManager.hist_file=:memory:"] if self.ipykernel else [],
+                extra_arguments=self._arguments(),
             )
+
+    def _arguments(self) -> list[str]:
+        if not self.ipykernel:
+            return []
+        return ["--HistoryManager.hist_file=:memory:", *(() if self._records is None else witness.arguments())]
 
     def client(self, **options: Any) -> Any:
         """As the base class, and remembered, so that `end` can close it."""

@@ -13,6 +13,8 @@ _LOADS = re.compile(
     r"(?i)<(?:script|link|img|iframe|embed|object|video|audio|source|input|base|meta)\b|@import|url\(|import\s*[\"'(]"
 )
 _REMOTE_IMPORT = re.compile(r"""(?s)\A\s*import\s*\(?\s*["'](?:https?:)?//[^"']*["']\s*\)?\s*;?\s*\Z""")
+# Plotly's own way of bringing its library along: the page has one already.
+_PLOTLY_JS = re.compile(r"\A\s*/\*\*\s*\* plotly\.js\b")
 _STRING = r"""(?:"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
 # Comments and strings come first, for what looks like a rule inside of them is none. CSS Syntax Level 3, section 4.
 _STYLE_PART = re.compile(
@@ -37,7 +39,12 @@ def offline(html: str, folder: Path) -> str:
     soup = BeautifulSoup(html, "html.parser")
     for tag in soup.find_all(["script", "link", "base", "meta"]):
         source = str(tag.get("src") or tag.get("href") or "data:")
-        if tag.name != "script" or not source.startswith("data:") or _REMOTE_IMPORT.match(tag.text):
+        if (
+            tag.name != "script"
+            or not source.startswith("data:")
+            or _REMOTE_IMPORT.match(tag.text)
+            or _PLOTLY_JS.match(tag.text)
+        ):
             tag.decompose()
     for tag in soup.find_all("style"):
         tag.string = _offline_style(tag.text)

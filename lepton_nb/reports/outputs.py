@@ -15,6 +15,7 @@ from lepton_nb.reports.terminal import settle
 
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+PICTURES = ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp")
 
 _NONE: Mapping[str, Any] = {}
 
@@ -76,8 +77,8 @@ def from_bundle(data: Mapping[str, Any], markdown: Markdown, metadata: Mapping[s
         return _figure(data[PLOTLY])
     if "text/html" in data:
         html = offline(data["text/html"], markdown.folder)
-        return Block(kind="html", html=html, traces=types_in_html(html) if "Plotly." in html else frozenset())
-    for kind in ("image/svg+xml", "image/png", "image/jpeg", "image/gif", "image/webp"):
+        return Block(kind="html", html=html, traces=types_in_html(html))
+    for kind in PICTURES:
         if kind in data:
             return _image(kind, data, metadata.get(kind) or {})
     for kind in ("text/markdown", "text/latex"):

@@ -57,18 +57,25 @@ def render(notebook: Any, manifest: Mapping[str, Any], *, folder: Path, show_cod
 
 
 def _cell(cell: Any, markdown: Markdown, *, show_code: bool) -> list[Block]:
+    source, outputs = visible(cell, show_code=show_code)
+    if cell.cell_type == "markdown":
+        return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))] if source else []
+    code = [Block(kind="code", html=_highlighted(cell.source))] if source else []
+    return [*code, *blocks(outputs, markdown)]
+
+
+def visible(cell: Any, *, show_code: bool) -> tuple[bool, list[Any]]:
+    """Whether a report shows the source of a cell, and which of its outputs."""
     tags = {tag.replace("_", "-") for tag in cell.metadata.get("tags", [])}
-    if cell.cell_type == "markdown" and not tags & {LIVE_ONLY, REMOVED}:
-        return [Block(kind="prose", html=markdown.render(cell.source, cell.get("attachments")))]
+    if cell.cell_type == "markdown":
+        return not tags & {LIVE_ONLY, REMOVED}, []
     if cell.cell_type != "code":
-        return []
+        return False, []
     outputs = cell.get("outputs", [])
     if tags & {REMOVED, SILENT}:
         # An error is told all the same: it may be why the report ends here.
         outputs = [output for output in outputs if output.output_type == "error"]
-    shown = show_code and REMOVED not in tags and cell.source.strip()
-    code = [Block(kind="code", html=_highlighted(cell.source))] if shown else []
-    return [*code, *blocks(outputs, markdown)]
+    return bool(show_code and REMOVED not in tags and cell.source.strip()), outputs
 
 
 def _anchored(content: list[Block]) -> list[Block]:

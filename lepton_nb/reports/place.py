@@ -93,7 +93,7 @@ def free(folder: Path) -> Path:
     return name
 
 
-def keep(work: Path, write: Callable[[Path], None]) -> Path | None:
+def keep(work: Path, write: Callable[[Path], object]) -> Path | None:
     """A new folder for temporary files that holds the report: the log of `work`, and what `write` writes there.
 
     None when there is no room either. `work` is removed, to leave nothing half written.

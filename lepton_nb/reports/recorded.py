@@ -39,7 +39,7 @@ class Records:
 
 def collect(path: Path) -> Records:
     """What the file at `path` holds; it goes, and files of tables get their names beside it."""
-    from lepton_nb.reports.manifest import sha256
+    from lepton_nb.reports.inputs import sha256
 
     lines = read_lines(path)
     metrics = {name: line for name, line in lines.items() if "table" not in line}

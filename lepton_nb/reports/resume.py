@@ -104,7 +104,7 @@ def earlier(
             for name, version in facts["versions"].items()
             if name != "platform" and manifests.versions().get(name) != version
         ),
-        *(_changed_input(one, source.parent) for one in facts.get("inputs") or () if one.get("path")),
+        *(_changed_input(one, manifests.root(source.parent)) for one in facts.get("inputs") or () if one.get("path")),
     ]
     changes = [change for change in changes if change]
     if changes:
@@ -152,10 +152,10 @@ def _changed_cells(old: Sequence[Any], new: Sequence[Any]) -> list[str]:
     return changed if changed or len(old) <= len(new) else ["cells have gone"]
 
 
-def _changed_input(entry: Mapping[str, Any], folder: Path) -> str:
-    from lepton_nb.reports.manifest import sha256
+def _changed_input(entry: Mapping[str, Any], base: Path | None) -> str:
+    from lepton_nb.reports.inputs import find, sha256
 
-    path = folder / str(entry["path"])
+    path = find(str(entry["path"]), base)
     if not path.is_file():
         return f"the input {entry['path']} has gone"
     return "" if sha256(path) == entry.get("sha256") else f"the input {entry['path']} has changed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,9 @@ from urllib.parse import quote
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import ReportError
 from lepton_nb.progress import draws
+from lepton_nb.reports.formats import DEFAULT as DEFAULT_FORMATS
+from lepton_nb.reports.formats import MARKDOWN_NAME, PDF_NAME
+from lepton_nb.reports.formats import check as check_formats
 from lepton_nb.reports.parameters import Parameter, check, read
 from lepton_nb.reports.place import (
     HTML_NAME,
@@ -27,6 +30,7 @@ from lepton_nb.reports.place import (
     unwritten,
     work_folder,
 )
+from lepton_nb.reports.signature import signer as signing_key
 from lepton_nb.reports.source import read_notebook
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
     from lepton_nb.reports.resume import Earlier
+    from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
 
@@ -48,6 +53,21 @@ class Report:
     manifest: Path
     status: ReportStatus
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    # What was asked for and could not be written, with what to do.
+    notes: tuple[str, ...] = ()
+
+    @property
+    def markdown(self) -> Path | None:
+        """The report as Markdown, None when there is none."""
+        return self._other(MARKDOWN_NAME)
+
+    @property
+    def pdf(self) -> Path | None:
+        """The report on paper, None when there is none."""
+        return self._other(PDF_NAME)
+
+    def _other(self, name: str) -> Path | None:
+        return path if (path := self.folder / name).exists() else None
 
     def _repr_html_(self) -> str:
         """What a cell shows of it: where the page is, and what was recorded."""
@@ -58,7 +78,8 @@ class Report:
         table = f"<table><caption>Recorded</caption>{rows}</table>" if rows else ""
         page = os.path.relpath(self.html)
         link = f'<a href="{html.escape(quote(page))}" target="_blank">{html.escape(page)}</a>'
-        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{table}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        return f"<p>Report {html.escape(self.status)}: {link} (opens in a new tab)</p>{notes}{table}"
 
 
 def report(
@@ -69,6 +90,9 @@ def report(
     cell_timeout_s: float | None = None,
     resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
     **parameters: Any,
 ) -> Report:
     """Run a notebook in a fresh kernel of this Python, and write a report into the folder `output`.
@@ -76,7 +100,12 @@ def report(
     `parameters` replace defaults of the notebook's cell tagged `parameters`; their types are its annotations.
     `output` (default: reports/out/NAME-TIME below the current folder) must not exist, be empty, or hold an
     earlier report and nothing else, which is replaced. It appears whole, when the run has ended, also when a cell
-    failed; if something else has come there by then, beside it, under the next free name.
+    failed; if something else has come there by then, beside it, under the next free name. `formats` may add "markdown"
+    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
+    `notes` of the report say so where there is none.
+
+    sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
+    sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
 
     `resume` is the folder of a report that failed or was cancelled: its parameters are taken, cells before the failed
     one run again for their variables, but those tagged `once` do not, and their outputs are taken over. Raises
@@ -89,17 +118,19 @@ def report(
     disk, with `output` and `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C
     keeps the partial report, marked cancelled, and raises KeyboardInterrupt.
     """
-    return show(
-        plan(
-            notebook,
-            parameters,
-            output=output,
-            timeout_s=timeout_s,
-            cell_timeout_s=cell_timeout_s,
-            resume=resume,
-            show_code=show_code,
-        )
+    planned = plan(
+        notebook,
+        parameters,
+        output=output,
+        timeout_s=timeout_s,
+        cell_timeout_s=cell_timeout_s,
+        resume=resume,
+        show_code=show_code,
+        formats=formats,
+        sign=sign,
+        sign_passphrase=sign_passphrase,
     )
+    return show(planned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +146,8 @@ class Plan:
     show_code: bool
     cell_timeout_s: float | None = None
     resume: Earlier | None = None
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    signer: Signer | None = None
 
     def run(self) -> BackgroundRun[Report]:
         """The run that makes the report, not yet started. Its result is the report, finished or cancelled."""
@@ -127,7 +160,7 @@ class Plan:
         with guarded(work) as mark:
             made = self._execute(work, mark, control)
             try:
-                self._write(made, work)
+                notes = self._write(made, work)
                 folder = publish(work, self.output)
             except OSError as error:
                 kept = keep(work, lambda place: self._write(made, place))
@@ -136,13 +169,18 @@ class Plan:
                     output=str(self.output),
                     report=kept and _report(made, kept, self.source),
                 ) from error
-        return _finish(made, folder, self.source, self.timeout_s)
+        return _finish(made, folder, self.source, self.timeout_s, notes)
 
     def _execute(self, work: Path, mark: Mark, control: Control) -> _Made:
         from lepton_nb.reports import manifest as manifests
         from lepton_nb.reports.execute import execute
+        from lepton_nb.reports.facts import beside, read_facts
+        from lepton_nb.reports.inputs import Inputs
+        from lepton_nb.reports.machine import Meter
         from lepton_nb.reports.recorded import collect
 
+        named = {parameter.name: parameter.default for parameter in self.declared} | dict(self.values)
+        inputs, meter = Inputs(self.notebook, named.values(), self.source.parent), Meter()
         records, log = work / ".records", work / LOG_NAME
         started = datetime.now(UTC)
         outcome = execute(
@@ -158,6 +196,8 @@ class Plan:
             control=control,
         )
         recorded = collect(records)
+        facts = read_facts(beside(records))
+        beside(records).unlink(missing_ok=True)
         if log.exists() and not log.stat().st_size:
             log.unlink()
         manifest = manifests.build(
@@ -168,6 +208,9 @@ class Plan:
             started=started,
             ended=datetime.now(UTC),
             metrics=recorded.typed,
+            facts=facts,
+            inputs=inputs,
+            used=meter.read(),
         )
         manifest["tables"] = recorded.tables
         if self.resume is not None:
@@ -175,12 +218,12 @@ class Plan:
             manifest["resumed"] = {"kept_cells": sorted(self.resume.kept)}
         return _Made(outcome, recorded, manifest, work)
 
-    def _write(self, made: _Made, folder: Path) -> None:
-        """Write the report's files into `folder`, where the kernel's log is, if there is one."""
+    def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
+        """Write the report's files into `folder`, where the kernel's log is, if there is one; gives what could not."""
         import nbformat
 
+        from lepton_nb.reports import formats, page
         from lepton_nb.reports import manifest as manifests
-        from lepton_nb.reports import page
 
         executed, html = folder / self.source.name, folder / HTML_NAME
         tables = [folder / name for name in made.recorded.files()]
@@ -190,8 +233,18 @@ class Plan:
         nbformat.write(made.outcome.notebook, executed)
         drawn = page.render(made.outcome.notebook, made.manifest, folder=self.source.parent, show_code=self.show_code)
         html.write_text(drawn, encoding="utf-8")
-        files = manifests.files(html, executed, *tables, folder / LOG_NAME)
-        manifests.write({**made.manifest, "files": files}, folder / MANIFEST_NAME)
+        others = formats.write(
+            # Whoever cancels does not wait for a browser.
+            DEFAULT_FORMATS if made.outcome.status == "cancelled" else self.formats,
+            made.outcome.notebook,
+            made.manifest,
+            folder,
+            source_folder=self.source.parent,
+            show_code=self.show_code,
+        )
+        files = manifests.files(html, executed, *tables, *others.files, folder / LOG_NAME)
+        manifests.finish(made.manifest, files, executed.name, folder / MANIFEST_NAME, self.signer)
+        return tuple(others.notes)
 
 
 class _Made(NamedTuple):
@@ -214,6 +267,9 @@ def plan(
     cell_timeout_s: float | None = None,
     resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
+    formats: Sequence[str] | str = DEFAULT_FORMATS,
+    sign: str | os.PathLike[str] | None = None,
+    sign_passphrase: str | None = None,
 ) -> Plan:
     """Check all that can be checked before a kernel starts; `text` says that values are a command line's."""
     source = Path(notebook).expanduser().absolute()
@@ -221,6 +277,8 @@ def plan(
     for name, limit_s in (("timeout_s", timeout_s), ("cell_timeout_s", cell_timeout_s)):
         if limit_s is not None and not limit_s > 0:
             raise ReportError(f"{name} must be more than 0 seconds, not {limit_s}", **{name: limit_s})
+    wanted = check_formats(formats)
+    signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
     before = None
     if resume is None:
@@ -228,8 +286,8 @@ def plan(
     else:
         from lepton_nb.reports.resume import earlier
 
-        folder = Path(resume).expanduser().absolute()
-        before, values = earlier(folder, source, node, declared, parameters, text=text)
+        place = Path(resume).expanduser().absolute()
+        before, values = earlier(place, source, node, declared, parameters, text=text)
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     folder = Path(output).expanduser() if output is not None else free(DEFAULT_FOLDER / f"{source.stem}-{stamp}")
     # A rename would replace a link itself.
@@ -245,6 +303,8 @@ def plan(
         cell_timeout_s=cell_timeout_s,
         resume=before,
         show_code=show_code,
+        formats=wanted,
+        signer=signer,
     )
 
 
@@ -270,7 +330,7 @@ def load(source: Path) -> Any:
     return read_notebook(source)
 
 
-def _report(made: _Made, folder: Path, source: Path) -> Report:
+def _report(made: _Made, folder: Path, source: Path, notes: tuple[str, ...] = ()) -> Report:
     return Report(
         folder=folder,
         html=folder / HTML_NAME,
@@ -278,11 +338,12 @@ def _report(made: _Made, folder: Path, source: Path) -> Report:
         manifest=folder / MANIFEST_NAME,
         status=made.outcome.status,
         metrics=made.recorded.metrics,
+        notes=notes,
     )
 
 
-def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None) -> Report:
-    result = _report(made, folder, source)
+def _finish(made: _Made, folder: Path, source: Path, timeout_s: float | None, notes: tuple[str, ...]) -> Report:
+    result = _report(made, folder, source, notes)
     failure = made.outcome.failure
     if made.outcome.status != "failed" or failure is None:
         return result

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lepton_nb import announce
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import models, sweep_folder, sweep_space
 from lepton_nb.training.feeds import feed, later_feed
@@ -84,6 +85,7 @@ def sweep(
             raise TrainingError(f"{name} is both drawn and given as {options[name]!r}; leave one out", name=name)
     first = rehearse(recipe, drawn, given)
     spec.require_metric(first)
+    announce.seed("sweep", spec.seed)
     if spec.at_once != 1 and first.most_workers is None:
         raise TrainingError("at_once deals the workers out among trials; give workers as a number")
     rehearse(recipe, drawn, given, _rows(data, cluster, first, None if "vocabulary" in drawn else model))

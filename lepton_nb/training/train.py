@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lepton_nb import announce
 from lepton_nb.cluster.scratch import Scratch
 from lepton_nb.errors import TrainingError
 from lepton_nb.training import checkpoint, models
@@ -53,6 +54,7 @@ def train(
     """
     before = options.pop("resume") if isinstance(options.get("resume"), TrainingRun) else None
     spec = settle(model, target=target, workers=workers, epochs=epochs, batch_size=batch_size, **options)
+    announce.seed("train", spec.seed)
     if cluster is not None:
         check_cluster(cluster)
     if before is not None:

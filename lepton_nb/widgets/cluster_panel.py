@@ -277,7 +277,7 @@ class ClusterPanel(Panel):
         if history.last is None:
             return []
         drawn = [draw(history) for draw in _drawn(history.last.backend).values()]
-        return [figures.memory(history.last), *(drawn if len(history) > 1 else [])]
+        return [figures.memory(history.last), *(drawn if len(history) >= figures.FEWEST_IN_A_LINE else [])]
 
     def summary(self) -> str:
         """The workers and tasks in words."""

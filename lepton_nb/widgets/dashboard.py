@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import traitlets
 from lepton_nb.errors import LeptonError, hint
 from lepton_nb.figures.series import ends_of
 from lepton_nb.widgets.chart import LiveChart
+from lepton_nb.widgets.cluster_panel import ClusterPanel
 from lepton_nb.widgets.form import Field, Form
 from lepton_nb.widgets.panel import Panel
 from lepton_nb.widgets.panels import panel_of
@@ -119,8 +121,13 @@ class Dashboard(Panel):
 
     def wait(self) -> None:
         """Wait until what the panels show is over."""
-        for panel in self.panels:
-            panel.wait()
+        with contextlib.ExitStack() as stack:
+            for panel in self.panels:
+                # Of others the whole course is known at the end; of a cluster, only what was seen.
+                if isinstance(panel, ClusterPanel):
+                    stack.enter_context(panel.watching())
+            for panel in self.panels:
+                panel.wait()
 
     def figures(self) -> list[go.Figure]:
         """Of all parts, in their order."""

@@ -131,6 +131,19 @@ class Panel:
             if self._repeated and self._ticker is None and not self.closed:
                 self._ticker = BackgroundRun(self._tick, name=f"panel-{self.title.lower().replace(' ', '-')}").start()
 
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Do what is done from time to time also while nobody sees the panel, until the end of the block."""
+        had = self._ticker is not None
+        self.opened()
+        try:
+            yield
+        finally:
+            with self._lock:
+                ticker, self._ticker = self._ticker, self._ticker if had else None
+            if ticker is not None and not had:
+                ticker.stop()
+
     def _tick(self, control: Control) -> None:
         due = [0.0] * len(self._repeated)
         while not control.stopping:

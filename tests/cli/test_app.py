@@ -33,8 +33,12 @@ def press(button):
     label.value = f"pressed {count}"
 button = ipywidgets.Button(description="Press", icon="play")
 button.on_click(press)
+def break_it(button):
+    raise ValueError("<b>broken</b>")
+other = ipywidgets.Button(description="Break")
+other.on_click(break_it)
 print("process", os.getpid())
-ipywidgets.VBox([button, label])
+ipywidgets.VBox([button, label, other])
 """
 
 
@@ -129,7 +133,7 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(tmp_path)
         visit.page.emulate_media(color_scheme="light")
         visit.page.wait_for_selector("body[data-jp-theme-light=true]")
         assert sum(visit.page.evaluate(background)) > 3 * 192
-        assert visit.page.get_by_role("alert").inner_text() == ""
+        assert visit.page.locator("#lepton-notice").inner_text() == ""
         running = family(process)
         assert len(running) >= 3
         assert visit.outside(url, url.replace("http:", "ws:")) == []
@@ -137,7 +141,7 @@ def test_an_app_shows_its_figures_asks_nobody_and_ends_with_its_kernel(tmp_path)
         assert visit.errors == []
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=END_S)
-        visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
+        visit.page.locator("#lepton-notice").get_by_text("The program behind this page has ended").wait_for()
     assert process.returncode == 0
     assert_gone(running)
 
@@ -229,9 +233,17 @@ def test_visitors_get_their_own_values_and_state_as_data_also_from_a_pool(with_p
 @pytest.mark.browser
 def test_a_page_says_when_its_connection_or_its_program_is_gone_and_comes_back(with_parameters):
     with app(with_parameters) as (_, url), Relay(int(url.split(":")[2].strip("/"))) as relay, patient_visit() as visit:
-        page, notice = visit.page, visit.page.get_by_role("alert")
+        page, notice = visit.page, visit.page.locator("#lepton-notice")
         page.goto(f"{relay.url}?hours=2")
         given, _, number = shown(page)
+        # What a click breaks is told, and the page goes on.
+        page.get_by_role("button", name="Break").click()
+        fault = page.locator("#lepton-fault")
+        fault.get_by_text("ValueError: <b>broken</b>", exact=True).wait_for()
+        fault.get_by_text("Where it happened").click()
+        assert "def break_it" in fault.locator("pre").inner_text()
+        fault.get_by_role("button", name="Dismiss").click()
+        assert fault.inner_text() == ""
         press(page, 1)
         page.get_by_text("pressed 1").wait_for()
         other = another_visitor(page)
@@ -299,7 +311,7 @@ def test_what_ends_while_a_page_is_made_and_a_browser_that_is_killed_leave_nothi
             assert_gone(running)
         with patient_visit() as visit:
             visit.page.goto(f"{url}?way=dies")
-            visit.page.get_by_role("alert").get_by_text("The program behind this page has ended").wait_for()
+            visit.page.locator("#lepton-notice").get_by_text("The program behind this page has ended").wait_for()
             visit.page.get_by_role("heading", name="A title").wait_for()
             assert visit.page.get_by_text("Error").count() == 0
             deadline = time.monotonic() + GONE_S

@@ -38,6 +38,15 @@ def test_run_prints_where_the_report_is(home, capsys):
     assert 'class="code"' in (home / "out" / "report.html").read_text()
 
 
+def test_formats_are_asked_for_by_name(home, capsys):
+    write_notebook(home / "a.ipynb", "# Title", "print(1)")
+    assert main(["report", "run", "a.ipynb", "-o", "out", "--format", "html,markdown"]) == 0
+    assert (home / "out" / "report.md").read_text().startswith("# Title\n")
+    assert main(["report", "run", "a.ipynb", "-o", "other", "--format", "word"]) == 1
+    assert "unknown format 'word'; choose from html, notebook, markdown, pdf" in capsys.readouterr().err
+    assert not (home / "other").exists()
+
+
 def test_a_failing_cell_is_status_1(home, capsys):
     write_notebook(home / "a.ipynb", "1 / 0")
     assert main(["report", "run", "a.ipynb", "-o", "out"]) == 1

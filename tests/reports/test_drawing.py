@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from lepton_nb.figures import plotly_js
-from lepton_nb.reports.drawing import PLAIN_POINTS, in_words, library, plain, types, types_in_html
+from lepton_nb.reports.drawing import PLAIN_POINTS, UNKNOWN, in_words, library, plain, types, types_in_html
 
 PART = frozenset({"scatter", "bar"})
 
@@ -20,7 +20,11 @@ def test_the_part_is_taken_while_it_draws_all():
 def test_all_of_it_is_taken_for_one_figure_that_needs_it():
     found = library([("A", PART), ("Hill", frozenset({"bar", "surface"}))])
     assert b"surface" in gzip.decompress(base64.b64decode(found.packed))
-    assert found.reason == "the figure 'Hill' is of the type surface"
+    assert found.reason == "the figure 'Hill' is of the type surface, which a smaller part lacks"
+
+
+def test_all_of_it_is_taken_for_scripts_that_cannot_be_read():
+    assert library([("", frozenset({UNKNOWN}))]).reason == "a script of an output draws what cannot be told before"
 
 
 def test_nothing_is_taken_for_no_figures():
@@ -46,8 +50,9 @@ def test_few_points_need_no_graphics_processor(data):
     [
         (go.Figure([go.Bar(y=[1]), go.Scatter(y=[1])]).to_html(include_plotlyjs=False), {"bar", "scatter"}),
         ('Plotly.newPlot("a", [{"type": "pie"}], {}); Plotly.newPlot("b", [{}])', {"pie", "scatter"}),
-        ("Plotly.newPlot(place, traces)", {"?"}),
-        ('Plotly.newPlot("a", [1])', {"?"}),
+        ("Plotly.newPlot(place, traces)", {UNKNOWN}),
+        ('Plotly.newPlot("a", [1])', {UNKNOWN}),
+        ("<p>Made with Plotly. (It is a library.)</p>", set()),
     ],
 )
 def test_traces_of_calls_in_html(html, found):

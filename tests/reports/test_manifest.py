@@ -23,12 +23,16 @@ def repository(tmp_path):
 def test_the_commit_is_known_and_whether_it_was_changed(repository):
     clean = manifest.git(repository)
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repository, check=True, capture_output=True, text=True)
-    assert clean == {"commit": head.stdout.strip(), "dirty": False}
+    assert clean == {"commit": head.stdout.strip(), "dirty": False, "diff_sha256": None}
     (repository / "report").mkdir()
     (repository / "report" / "report.html").write_text("untracked")
     assert manifest.git(repository) == clean
     (repository / "a.txt").write_text("two")
-    assert manifest.git(repository) == {**clean, "dirty": True}
+    changed = manifest.git(repository)
+    assert changed == {**clean, "dirty": True, "diff_sha256": changed["diff_sha256"]}
+    assert len(changed["diff_sha256"]) == 64
+    (repository / "a.txt").write_text("three")
+    assert manifest.git(repository)["diff_sha256"] != changed["diff_sha256"]
 
 
 def test_outside_of_a_repository_or_without_git_there_is_no_commit(tmp_path, repository, monkeypatch):

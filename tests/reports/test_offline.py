@@ -1,5 +1,6 @@
 import base64
 
+import plotly.graph_objects as go
 import pytest
 
 from lepton_nb.reports.offline import embedded, offline
@@ -79,3 +80,11 @@ def test_only_images_are_embedded(tmp_path):
     assert embedded("secret.txt", tmp_path) is None
     assert embedded("https://example.org/a.png", tmp_path) is None
     assert embedded("data:image/png;base64,AA==", tmp_path) == "data:image/png;base64,AA=="
+
+
+def test_a_plotly_js_of_an_output_goes_and_what_it_draws_stays(tmp_path):
+    html = go.Figure(go.Bar(y=[1])).to_html(full_html=False, include_plotlyjs=True)
+    result = offline(html, tmp_path)
+    assert len(html) > 4_000_000
+    assert len(result) < 20_000
+    assert "Plotly.newPlot(" in result

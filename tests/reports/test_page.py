@@ -121,6 +121,7 @@ def test_text_keeps_off_both_edges_and_wide_tables_scroll_by_themselves(tmp_path
             assert edges["left"] >= 40
             assert edges["right"] == pytest.approx(edges["left"], abs=1)
             assert len(edges["tables"]) == 3
+        assert Axe().run(visit.page).response["violations"] == []
 
 
 @pytest.mark.browser
@@ -163,7 +164,7 @@ def test_a_figure_in_space_is_drawn_by_all_of_plotly_and_the_page_says_so(tmp_pa
         visit.page.evaluate("window.lepton.ready.then(() => true)")
         assert visit.page.locator(".polar .trace path").count() > 0
         said = visit.page.get_by_role("contentinfo").inner_text()
-        assert "holds all of plotly.js, as the figure 'Wind rose' is of the type barpolar" in said
+        assert "holds all of plotly.js, as the figure 'Wind rose' is of the type barpolar," in said
         visit.page.get_by_role("button", name="Hide code").click()
         assert not visit.page.locator(".code").is_visible()
         visit.page.get_by_role("button", name="Show code").press("Enter")

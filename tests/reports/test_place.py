@@ -13,8 +13,9 @@ from notebook_files import figure, write_notebook
 import lepton_nb as lnb
 from lepton_nb.cli import main
 
-# The page with Plotly's library is about 5 MB, a notebook some kilobytes.
-SIZE = "2m"
+# The page with Plotly's library is about 700 kB, a notebook some kilobytes.
+SIZE_BYTES = 2**19
+RECORDED = "import lepton_nb as lnb, polars as pl\nlnb.record('all', pl.DataFrame({'n': range(3000)}));"
 
 
 @pytest.fixture
@@ -29,11 +30,11 @@ def scratch(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small(tmp_path):
-    """A folder on a file system of 2 MB."""
+    """A folder on a file system of 512 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE_BYTES}", "tmpfs", str(folder)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("only root can mount a file system")
@@ -44,7 +45,7 @@ def small(tmp_path):
 
 
 def test_a_report_for_a_full_disk_is_kept_elsewhere(scratch, small, tmp_path):
-    source = write_notebook(tmp_path / "a.ipynb", "print(6 * 7)", figure())
+    source = write_notebook(tmp_path / "a.ipynb", "print(6 * 7)", figure(), RECORDED)
     with pytest.raises(lnb.ReportError, match="there is no room") as caught:
         lnb.report(source, output=small / "o")
     error = caught.value
@@ -56,8 +57,9 @@ def test_a_report_for_a_full_disk_is_kept_elsewhere(scratch, small, tmp_path):
     assert "choose another output folder" in str(error)
     assert f"the report is kept in {kept}" in str(error)
     assert kept.parent == scratch
+    assert (kept / "table-all.parquet").exists()
     assert "42" in error.report.notebook.read_text()
-    assert json.loads(error.report.manifest.read_text())["files"]["report.html"]["bytes"] > 2 * 2**20
+    assert json.loads(error.report.manifest.read_text())["files"]["report.html"]["bytes"] > SIZE_BYTES
     assert os.listdir(small) == []
 
 
@@ -86,7 +88,7 @@ def test_a_limit_on_file_sizes_is_told_too(tmp_path):
     source = write_notebook(tmp_path / "a.ipynb", figure())
     code = (
         "import resource, sys\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (2 * 2**20, 2 * 2**20))\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE_BYTES}, {SIZE_BYTES}))\n"
         "from lepton_nb.cli import main\n"
         f"sys.exit(main(['report', 'run', {str(source)!r}, '-o', 'o']))"
     )

@@ -47,13 +47,13 @@ def test_a_report_is_a_folder_with_page_notebook_and_manifest(home, capsys):
     report = lnb.report(source, epochs=5)
     assert report.folder.parent == home / "reports" / "out"
     assert report.folder.name.startswith("flights-20")
-    assert made(report.folder) == ["flights.ipynb", "manifest.json", "report.html"]
+    assert made(report.folder) == ["flights.ipynb", "manifest.json", "report.html", "ro-crate-metadata.json"]
     assert os.listdir(report.folder.parent) == [report.folder.name]
     assert report.status == "finished"
     assert report.metrics == {"auc": 0.75, "epochs": 5}
     assert stream(report) == "report\n"
     facts = manifest(report)
-    assert facts["schema_version"] == 1
+    assert facts["schema_version"] == 2
     assert facts["notebook"]["path"] == "flights.ipynb"
     assert str(home) not in report.manifest.read_text()
     assert facts["status"] == "finished"
@@ -277,7 +277,7 @@ def test_an_earlier_report_is_replaced(home):
     second = lnb.report(write_notebook(home / "b.ipynb", "print(2)"), output="out")
     assert second.folder == first.folder
     assert stream(second) == "2\n"
-    assert made(second.folder) == ["b.ipynb", "manifest.json", "report.html"]
+    assert made(second.folder) == ["b.ipynb", "manifest.json", "report.html", "ro-crate-metadata.json"]
     assert sorted(os.listdir(home)) == ["a.ipynb", "b.ipynb", "out"]
 
 

@@ -202,6 +202,12 @@ def test_in_a_report_it_leaves_figures_and_words(cluster, monkeypatch):
     monkeypatch.setenv("LEPTON_NB_MODE", "report")
     panel = ClusterPanel(cluster)
     panel.wait()
-    assert panel.figures()[0].layout.title.text == "Memory of the workers"
+    # One look tells nothing over time.
+    assert [figure.layout.title.text for figure in panel.figures()] == ["Memory of the workers"]
     assert panel.summary().startswith("2 workers are up.")
+    with panel.watching():
+        assert eventually(lambda: len(panel.figures()) == 5)
+    seen = len(panel._history)
+    time.sleep(2.5)
+    assert len(panel._history) <= seen + 1
     panel.close()

@@ -29,3 +29,12 @@ code?.addEventListener("click", () => {
   const hidden = document.body.classList.toggle("without-code");
   code.textContent = hidden ? "Show code" : "Hide code";
 });
+// What is wider than the page scrolls by itself, and the keyboard must be able to get there.
+const reach = () => {
+  for (const box of document.querySelectorAll(".output, .code, .table:not([role]), main > table, footer")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+};
+reach();
+window.addEventListener("resize", reach);

@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 import polars as pl
 
+from lepton_nb import announce
 from lepton_nb.data import frames
 from lepton_nb.errors import DataError
 from lepton_nb.windowing.partials import named
@@ -134,6 +135,7 @@ def _snap(ends: Sequence[int], at: int, slack: int) -> int:
 def _schema(store: Store, path: str) -> pl.Schema:
     try:
         if is_local(path):
+            announce.read_file(path)
             return pl.Schema(pl.read_parquet_schema(path))
         with store.open(path) as opened:
             return pl.Schema(pl.read_parquet_schema(opened))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from lepton_nb import announce
 from lepton_nb.data import frames
 from lepton_nb.errors import DataError
 
@@ -39,6 +40,7 @@ class Store:
 
     def open(self, path: str) -> BinaryIO:
         """The file, for reading bytes."""
+        announce.read_file(path)
         if is_local(path):
             return open(path, "rb")
         fs, inside = self._filesystem(path)

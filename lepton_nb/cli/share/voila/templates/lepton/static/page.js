@@ -27,6 +27,7 @@ window.lepton = (() => {
   let lost = false;
   let over = false;
   let mending = false;
+  let listened = null; // the kernel's connection whose errors are told
 
   function theme(dark) {
     const { classList, dataset } = document.body;
@@ -66,6 +67,42 @@ window.lepton = (() => {
     over = true;
     show(ENDED);
     socket?.close();
+  }
+
+  // What a widget's own code raises answers no cell, so no cell shows it.
+  function listen() {
+    const kernel = window.jupyterapp?.widgetManager?.kernel;
+    if (!kernel || kernel === listened) return;
+    listened = kernel;
+    kernel.iopubMessage.connect((_, { header, parent_header: asked, content }) => {
+      if (header.msg_type === "error" && asked?.msg_type === "comm_msg") showFault(content);
+    });
+  }
+
+  function element(name, text, parent) {
+    const made = document.createElement(name);
+    made.textContent = text;
+    parent.append(made);
+    return made;
+  }
+
+  function showFault({ ename, evalue, traceback }) {
+    const place = document.getElementById("lepton-fault");
+    place.replaceChildren();
+    const box = element("section", "", place);
+    box.className = "lepton-stop";
+    element("p", "What you did last on this page failed. The rest of it goes on.", box);
+    element("p", evalue ? `${ename}: ${evalue}` : ename, box).className = "lepton-stop-words";
+    const details = element("details", "", box);
+    element("summary", "Where it happened (traceback)", details);
+    element("pre", traceback.join("\n").replace(/\u001b\[[0-9;]*m/g, ""), details).tabIndex = 0;
+    const button = element("button", "Copy", details);
+    button.type = "button";
+    button.addEventListener("click", () => copy(button));
+    element("span", "", details).setAttribute("role", "status");
+    const dismiss = element("button", "Dismiss", box);
+    dismiss.type = "button";
+    dismiss.addEventListener("click", () => place.replaceChildren());
   }
 
   function connect() {
@@ -126,6 +163,7 @@ window.lepton = (() => {
     const paused = now - lookedAt > 4 * LOOK_MS;
     lookedAt = now;
     if (over) return;
+    listen();
     if (!kernelId) {
       kernelId = ownKernel();
       if (kernelId) { heardAt = now; connect(); }
@@ -160,6 +198,10 @@ window.lepton = (() => {
     notice.id = "lepton-notice";
     notice.setAttribute("role", "alert");
     document.body.prepend(notice);
+    const fault = document.createElement("div");
+    fault.id = "lepton-fault";
+    fault.setAttribute("role", "alert");
+    notice.after(fault);
     const dark = matchMedia("(prefers-color-scheme: dark)");
     theme(dark.matches);
     dark.addEventListener("change", () => theme(dark.matches));
