@@ -47,7 +47,7 @@ HEAVY = {
     "tensorflow",
     "torch",
 }
-FRAMEWORK_MODULES = ("torch_", "keras_")
+FRAMEWORK_MODULES = ("torch_", "keras_", "papermill_")
 
 # A rank listens to its supervisor for as long as its process lives: the process owns that thread.
 LIVES_WITH_ITS_PROCESS = {"training/channel.py"}

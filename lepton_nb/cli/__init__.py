@@ -75,6 +75,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("-o", "--output", metavar="DIR", help="folder of the report; default: reports/out/NAME-TIME")
     run.add_argument("--show-code", action="store_true", help="show the code of the cells too")
     run.add_argument("--timeout-s", type=float, metavar="S", help="stop the run after this many seconds")
+    run.add_argument("--cell-timeout-s", type=float, metavar="S", help="stop the run when a cell takes longer")
+    run.add_argument(
+        "--resume", metavar="FOLDER",
+        help="take parameters, and outputs of cells tagged once, from the failed report in this folder",
+    )  # fmt: skip
     run.add_argument(
         "--format", dest="formats", default="", metavar="FORMAT,...",
         help="some of html, notebook (both are always written), markdown, pdf",
@@ -178,6 +183,8 @@ def _report_run(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         show_code=arguments.show_code,
         timeout_s=arguments.timeout_s,
+        cell_timeout_s=arguments.cell_timeout_s,
+        resume=arguments.resume,
         formats=arguments.formats,
         sign=arguments.sign,
         sign_passphrase=arguments.sign_passphrase,

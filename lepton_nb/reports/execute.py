@@ -17,14 +17,13 @@ from lepton_nb.reports.gate import Gate
 from lepton_nb.reports.guard import Mark
 from lepton_nb.reports.injection import inject, injected
 from lepton_nb.reports.kernel import ReportKernel
+from lepton_nb.reports.resume import Earlier
 from lepton_nb.reports.values import jsonable
 from lepton_nb.reports.views import unfold
 
 ReportStatus = Literal["finished", "failed", "cancelled"]
 
 KERNEL_START_S = 120
-# What a cell put out may come long after it has ended, where there is much of it.
-OUTPUTS_S = 60
 _ERROR_TAG = "papermill-error-cell-tag"
 
 
@@ -47,32 +46,6 @@ class Outcome:
     failure: Failure | None
 
 
-class _Interruption:
-    """Stops the execution from outside: a request to stop, or the time limit."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._open = True
-        self.cause: Literal["", "stop", "timeout"] = ""
-
-    def request(self, cause: Literal["stop", "timeout"]) -> None:
-        """Cancel what the loop waits for; from any thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._cancel, cause)
-        except RuntimeError:
-            return  # the loop is closed: the execution is over
-
-    def close(self) -> None:
-        """From now on requests do nothing: the kernel's end must not be cancelled."""
-        self._open = False
-
-    def _cancel(self, cause: Literal["stop", "timeout"]) -> None:
-        if self._open and not self.cause:
-            self.cause = cause
-            for task in asyncio.all_tasks(self._loop):
-                task.cancel()
-
-
 def execute(
     notebook: Any,
     parameters: Mapping[str, Any],
@@ -84,6 +57,8 @@ def execute(
     timeout_s: float | None,
     control: Control,
     gate: Gate | None = None,
+    cell_timeout_s: float | None = None,
+    resume: Earlier | None = None,
 ) -> Outcome:
     """Run `notebook` (nbformat 4 node) with `parameters` injected, and end its kernel whatever happens.
 
@@ -95,9 +70,12 @@ def execute(
     import papermill
     from jupyter_core.utils import ensure_event_loop
 
+    from lepton_nb.reports import papermill_engine as engine
+
     _quiet("papermill", "traitlets")
+    engine.register()
     loop = ensure_event_loop()
-    interruption = _Interruption(loop)
+    interruption = engine.Interruption(loop)
     control.on_stop(lambda: interruption.request("stop"))
     timer = None
     kernel = ReportKernel(source.parent, log, records, mark)
@@ -106,6 +84,8 @@ def execute(
     # Papermill would write a date as text.
     filled = copy.deepcopy(notebook)
     inject(filled, parameters)
+    if resume is not None:
+        resume.records(records)
     try:
         kernel.start()
         with gate.passed(control) if gate is not None else contextlib.nullcontext():
@@ -117,10 +97,11 @@ def execute(
                 kernel_name="python3",
                 language="python",
                 progress_bar=False,
-                request_save_on_cell_execute=False,
-                autosave_cell_every=0,
+                engine_name=engine.NAME,
                 start_timeout=KERNEL_START_S,
-                iopub_timeout=OUTPUTS_S,
+                cell_timeout_s=cell_timeout_s,
+                interruption=interruption,
+                kept=resume.placed(filled) if resume is not None else None,
                 km=kernel,
                 on_notebook_start=watch.begin,
                 on_cell_start=watch.cell,
@@ -134,9 +115,13 @@ def execute(
         kernel.end()
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-    outcome = _outcome(watch, filled, interruption.cause, error, source, timeout_s)
+    outcome = _outcome(watch, filled, interruption.cause, error, source, (timeout_s, cell_timeout_s))
     outcome.notebook.metadata.papermill["parameters"] = jsonable(dict(parameters))
     return outcome
+
+
+# Seconds for the whole run and for each cell.
+_Limits = tuple[float | None, float | None]
 
 
 class _Watch:
@@ -162,14 +147,14 @@ class _Watch:
 
 
 def _outcome(
-    watch: _Watch, given: Any, cause: str, error: BaseException | None, source: Path, timeout_s: float | None
+    watch: _Watch, given: Any, cause: str, error: BaseException | None, source: Path, limits: _Limits
 ) -> Outcome:
     notebook = watch.notebook if watch.notebook is not None else given
     notebook.cells = [cell for cell in notebook.cells if _ERROR_TAG not in cell.metadata.get("tags", [])]
     unfold(notebook)
     for cell in notebook.cells:
         cell.metadata.setdefault("papermill", {})
-    failure, status = _failure(watch, notebook, cause, error, timeout_s), "finished"
+    failure, status = _failure(watch, notebook, cause, error, limits), "finished"
     if cause == "stop":
         status = "cancelled"
     elif failure is not None:
@@ -185,10 +170,11 @@ def _outcome(
     return Outcome(notebook=notebook, status=status, failure=failure)  # type: ignore[arg-type]
 
 
-def _failure(
-    watch: _Watch, notebook: Any, cause: str, error: BaseException | None, timeout_s: float | None
-) -> Failure | None:
+def _failure(watch: _Watch, notebook: Any, cause: str, error: BaseException | None, limits: _Limits) -> Failure | None:
+    timeout_s, cell_timeout_s = limits
+    raised_by_cell = error is None or type(error).__name__ == "PapermillExecutionError"
     failed = [index for index, cell in enumerate(notebook.cells) if cell.metadata.papermill.get("exception")]
+    failed = failed if raised_by_cell else []
     if cause == "stop" or (error is None and not failed):
         return None
     index = failed[0] if failed else watch.index
@@ -202,6 +188,8 @@ def _failure(
             ename, evalue = said
     elif cause == "timeout":
         ename, evalue = "TimeoutError", f"the report took longer than timeout_s={timeout_s:g}"
+    elif type(error).__name__ == "CellTimeoutError" and cell_timeout_s is not None and "IOPub" not in evalue:
+        evalue = f"the cell took longer than cell_timeout_s={cell_timeout_s:g}; raise cell_timeout_s"
     elif type(error).__name__ == "PapermillExecutionError":
         return None  # a cell tagged raises-exception raised, as its author says it may
     elif type(error).__name__ == "DeadKernelError":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,18 @@ class ThisPython(KernelSpecManager):
 
 
 class ReportKernel(AsyncKernelManager):
-    """A kernel of this Python. What its processes print past Jupyter's own channels goes to the file `log`."""
+    """A kernel of this Python, or the one that Jupyter knows by `name`.
 
-    def __init__(self, folder: Path, log: Path, records: Path, mark: guard.Mark) -> None:
+    What its processes print past Jupyter's own channels goes to the file `log`, None for where ours goes. What cells
+    record goes to the file `records`, if there is one.
+    """
+
+    def __init__(
+        self, folder: Path, log: Path | None, records: Path | None, mark: guard.Mark, *, name: str | None = None
+    ) -> None:
         super().__init__(
-            kernel_name="python3",
-            kernel_spec_manager=ThisPython(),
+            kernel_name=name or "python3",
+            kernel_spec_manager=ThisPython() if name is None else KernelSpecManager(),
             transport_encryption="auto",
             client_factory=Client,
         )
@@ -46,17 +53,23 @@ class ReportKernel(AsyncKernelManager):
     def start(self) -> None:
         """Start the process; its working folder is the notebook's own, as in JupyterLab."""
         environment = {key: value for key, value in os.environ.items() if key not in ("JPY_SESSION_NAME",)}
-        environment |= {MODE_VARIABLE: "report", RECORD_VARIABLE: str(self._records)}
-        environment[witness.VARIABLE] = str(facts.beside(self._records))
-        environment[self._mark.variable] = self._mark.folder
-        with open(self._log, "ab") as log:
+        environment |= {MODE_VARIABLE: "report", self._mark.variable: self._mark.folder}
+        if self._records is not None:
+            environment[RECORD_VARIABLE] = str(self._records)
+            environment[witness.VARIABLE] = str(facts.beside(self._records))
+        with contextlib.nullcontext() if self._log is None else open(self._log, "ab") as log:
             run_sync(self.start_kernel)(
                 env=environment,
                 cwd=str(self._folder),
                 stdout=log,
                 stderr=log,
-                extra_arguments=["--HistoryManager.hist_file=:memory:", *witness.arguments()],
+                extra_arguments=self._arguments(),
             )
+
+    def _arguments(self) -> list[str]:
+        if not self.ipykernel:
+            return []
+        return ["--HistoryManager.hist_file=:memory:", *(() if self._records is None else witness.arguments())]
 
     def client(self, **options: Any) -> Any:
         """As the base class, and remembered, so that `end` can close it."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lepton_nb.reports.gate import Gate
     from lepton_nb.reports.guard import Mark
     from lepton_nb.reports.recorded import Metric, Records
+    from lepton_nb.reports.resume import Earlier
     from lepton_nb.reports.signature import Signer
 
 DEFAULT_FOLDER = Path("reports") / "out"
@@ -94,6 +95,8 @@ def report(
     *,
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
+    cell_timeout_s: float | None = None,
+    resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
@@ -120,18 +123,24 @@ def report(
     The run is entered into `ledger`, and its folder's index.html shows all runs; see lepton-nb report list. By default
     that is the one beside the report or in reports/out, if there is one or the report goes to reports/out.
 
+    `resume` is the folder of a report that failed or was cancelled: its parameters are taken, cells before the failed
+    one run again for their variables, but those tagged `once` do not, and their outputs are taken over. Raises
+    ReportError naming all that has changed since: such cells, parameters, packages, input files.
+
     Raises ReportError before anything runs for unknown or ill-typed parameters (all at once, in `problems`), a
     missing notebook, or a folder that cannot be written. Raises it when a cell fails or `timeout_s` (seconds for
-    the whole run) is over, with `cell` (counted from 0 in the given notebook), `ename`, `evalue` and `report`,
-    the partial report. Raises it when the report cannot be written, such as to a full disk, with `output` and
-    `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C keeps the partial
-    report, marked cancelled, and raises KeyboardInterrupt.
+    the whole run) or `cell_timeout_s` (for each cell) is over, with `cell` (counted from 0 in the given notebook),
+    `ename`, `evalue` and `report`, the partial report. Raises it when the report cannot be written, such as to a full
+    disk, with `output` and `report`, which is then in a folder for temporary files (None if that fails too). Ctrl-C
+    keeps the partial report, marked cancelled, and raises KeyboardInterrupt.
     """
     planned = plan(
         notebook,
         parameters,
         output=output,
         timeout_s=timeout_s,
+        cell_timeout_s=cell_timeout_s,
+        resume=resume,
         show_code=show_code,
         formats=formats,
         ledger=ledger,
@@ -152,6 +161,8 @@ class Plan:
     output: Path
     timeout_s: float | None
     show_code: bool
+    cell_timeout_s: float | None = None
+    resume: Earlier | None = None
     formats: tuple[str, ...] = DEFAULT_FORMATS
     signer: Signer | None = None
     ledger: Path | None = None
@@ -231,6 +242,8 @@ class Plan:
             records=records,
             mark=mark,
             timeout_s=self.timeout_s,
+            cell_timeout_s=self.cell_timeout_s,
+            resume=self.resume,
             control=control,
             gate=gate,
         )
@@ -256,6 +269,9 @@ class Plan:
         if self.fetched is not None:
             manifest["notebook"]["path"] = self.fetched.shown
         manifest |= {"id": self.id, "parent": self.parent, "slot": self.slot, "tables": recorded.tables}
+        if self.resume is not None:
+            manifest["parent"] = self.resume.manifest.get("id")
+            manifest["resumed"] = {"kept_cells": sorted(self.resume.kept)}
         return _Made(outcome, recorded, manifest, work)
 
     def _write(self, made: _Made, folder: Path) -> tuple[str, ...]:
@@ -304,6 +320,8 @@ def plan(
     text: bool = False,
     output: str | os.PathLike[str] | None = None,
     timeout_s: float | None = None,
+    cell_timeout_s: float | None = None,
+    resume: str | os.PathLike[str] | None = None,
     show_code: bool = False,
     formats: Sequence[str] | str = DEFAULT_FORMATS,
     sign: str | os.PathLike[str] | None = None,
@@ -318,12 +336,20 @@ def plan(
     node = load(source)
     if source.name in (HTML_NAME, MANIFEST_NAME, LOG_NAME, MARKDOWN_NAME, PDF_NAME):
         raise ReportError(f"a report has a file {source.name} of its own; rename the notebook", path=str(source))
-    if timeout_s is not None and not timeout_s > 0:
-        raise ReportError(f"timeout_s must be more than 0 seconds, not {timeout_s}", timeout_s=timeout_s)
+    for name, limit_s in (("timeout_s", timeout_s), ("cell_timeout_s", cell_timeout_s)):
+        if limit_s is not None and not limit_s > 0:
+            raise ReportError(f"{name} must be more than 0 seconds, not {limit_s}", **{name: limit_s})
     wanted = check_formats(formats)
     signer = signing_key(sign, sign_passphrase) if sign is not None else None
     declared = read(node)
-    values = check(declared, parameters, text=text)
+    before = None
+    if resume is None:
+        values = check(declared, parameters, text=text)
+    else:
+        from lepton_nb.reports.resume import earlier
+
+        place = Path(resume).expanduser().absolute()
+        before, values = earlier(place, source, node, declared, parameters, text=text)
     scrub = scrubber(declared or (), values, source.parent)
     target = Target(str(output)) if output is not None and remote(output) else None
     output = None if target else output
@@ -339,6 +365,8 @@ def plan(
         values=values,
         output=folder,
         timeout_s=timeout_s,
+        cell_timeout_s=cell_timeout_s,
+        resume=before,
         show_code=show_code,
         formats=wanted,
         signer=signer,
