@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -62,6 +63,31 @@ def guarded(work: Path) -> Iterator[Mark]:
     except OSError:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def clear(work: Path) -> None:
+    """End what was started for a report in the folder `work`, whose own process was killed, and remove the folder.
+
+    The guard would do so too; but where the folder is gone before, it takes its report for ended.
+    """
+    deadline = time.monotonic() + STRAGGLERS_S
+    # A process that is being ended may just have started another.
+    while (members := _carrying(work)) and time.monotonic() < deadline:
+        _signal(members, psutil.Process.kill)
+        psutil.wait_procs(members, timeout=1.0)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def _carrying(work: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(
+                name.startswith(MARK_PREFIX) and os.path.realpath(value) == os.path.realpath(work)
+                for name, value in process.environ().items()
+            ):
+                found.append(process)
+    return found
 
 
 def end(family: Iterable[psutil.Process], mark: Mark) -> None:

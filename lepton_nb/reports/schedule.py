@@ -18,6 +18,7 @@ from typing import Any, Literal
 from lepton_nb.background import BackgroundRun, Control
 from lepton_nb.errors import LeptonError, ReportError
 from lepton_nb.events import Status
+from lepton_nb.reports import guard
 from lepton_nb.reports.definition import MOST_MISSED, Definition, Schedule
 from lepton_nb.reports.inputs import sha256
 from lepton_nb.reports.notify import deliver, message
@@ -271,7 +272,11 @@ def clear(definition: Definition, slot: Slot, *, but: Path | None = None) -> Non
     base, folder = glob.escape(_base(slot)), definition.outputs.folder
     for pattern in (base, f"{base}-*", f".{base}-*"):
         for path in folder.glob(pattern):
-            if but is None or path.name != but.name:
+            if but is not None and path.name == but.name:
+                continue
+            if path.name.startswith("."):
+                guard.clear(path)
+            else:
                 shutil.rmtree(path, ignore_errors=True)
 
 
