@@ -5,6 +5,7 @@
 trivial  300 trivial cells by the engine "lepton", bare nbclient and plain Papermill, in turn: from a notebook's file to
          the executed notebook's, with the start and the end of a kernel
 outputs  100 cells that print 100 kB each, likewise
+sweep    50 runs of a notebook of 2 s by 2 at once, against the ideal of 50 s; once
 page     a report of two figures: its bytes beside its data, and the time until both are drawn
 verify   `report verify` over the run itself
 """
@@ -17,13 +18,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from support import machine, report_overhead, report_pages, report_verify
+from support import machine, report_overhead, report_pages, report_sweep, report_verify
 from support.contest import Targets, chosen
 
 # Each takes the targets and `rounds`.
 PARTS: dict[str, Callable[..., Any]] = {
     "trivial": report_overhead.trivial,
     "outputs": report_overhead.outputs,
+    "sweep": report_sweep.sweep,
     "page": report_pages.page,
     "verify": report_verify.verify,
 }

@@ -9,6 +9,7 @@ import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from lepton_nb.errors import ReportError, hint
@@ -42,6 +43,11 @@ class Parameter:
     help: str
     form: Form | None
     fault: str = ""
+
+    @property
+    def default_shown(self) -> str:
+        """The default as one types it in an address or on a command line; of what is no date, its source."""
+        return self.default.isoformat() if isinstance(self.default, date) else self.default_text
 
     @property
     def required(self) -> bool:

@@ -154,3 +154,8 @@ def test_no_cell_is_fine_without_parameters_and_says_how_to_tag_with_some():
 def test_a_cell_that_is_not_python_is_an_error():
     with pytest.raises(ReportError, match=r"parameters cell \(cell 3\) is not valid Python.*line 2"):
         read_source("a = 1\nb: int = =", index=2)
+
+
+def test_a_default_is_shown_as_one_types_it():
+    first, name = read_source("from datetime import date\nfirst: date = date(2013, 6, 24)\nname: str = 'UA'")
+    assert (first.default_shown, name.default_shown) == ("2013-06-24", "'UA'")
