@@ -20,7 +20,15 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SMALL = {"epochs": 1}
 
 # What its report is made of; and words that have no place where nothing can be pressed.
-DASHBOARD = ["What came of it", "Delays", "Foresight", "Machines", "The network, put to the test", "How to read it"]
+DASHBOARD = [
+    "Recorded",
+    "What came of it",
+    "Delays",
+    "Foresight",
+    "Machines",
+    "The network, put to the test",
+    "How to read it",
+]
 CONTROLS = ("button", "click", "drag ", "tab ", "press ", "address")
 
 
