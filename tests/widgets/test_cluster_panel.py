@@ -94,6 +94,7 @@ def test_a_cluster_is_started_used_scaled_adapted_and_stopped_with_clicks():
         button(panel, "Hide log").click()
         assert not says(panel, "Registered to")
 
+        assert eventually(lambda: len(panel.figures()) > 1)
         titles = [figure.layout.title.text for figure in panel.figures()]
         assert titles == ["Memory of the workers", "CPU", "Memory", "Tasks", "Network"]
         assert "Worker 0: 1 thread" in panel.summary()
