@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lepton_nb.background import Control
-from lepton_nb.errors import TrainingError
+from lepton_nb.errors import ClusterError, TrainingError
 from lepton_nb.training import supervisor
 from lepton_nb.training.feeds import Deliver
 from lepton_nb.training.gang import Command, Gang
@@ -74,7 +74,10 @@ def conduct(
     control.on_stop(lambda: inbox.put(None))
     steering.on_change(lambda: inbox.put(None))
     topic = f"lepton-nb-training-{uuid.uuid4().hex}"
-    client = cluster.client
+    try:
+        client = cluster.client
+    except ClusterError:  # between the run's start and its first step here
+        raise _closed() from None
     queued_under = cluster.turn if isinstance(cluster, ClusterPart) else LOCK
     with _while_open(client), turn(client, control, queued_under, lambda: hear({"kind": "waiting"})) as ours:
         seats = _seats(cluster, plan, control) if ours else None
