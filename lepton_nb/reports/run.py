@@ -113,9 +113,8 @@ def report(
     be addresses too, such as s3://BUCKET/FOLDER: a notebook from there runs in an empty folder, and a report for there
     is made in the default folder, where it stays, and copied, its manifest last.
 
-    `formats` may add "markdown"
-    and "pdf" to the page and the notebook, which are always written; a PDF and pictures of figures need a Chromium, and
-    `notes` of the report say so where there is none.
+    `formats` may add "markdown" and "pdf" to the page and the notebook, which are always written; a PDF and pictures of
+    figures need a Chromium, and `notes` of the report say so where there is none.
 
     sign: a private key (OpenSSH or PEM), with which the manifest is signed, and so all files that it names;
     sign_passphrase says where the passphrase of an encrypted one is, as "env:NAME" or "file:PATH".
